@@ -1,0 +1,1 @@
+//! NATS: the stream, publishing, the spine, live payloads and history.

@@ -1,0 +1,1 @@
+//! What Crier is about, without I/O: ids, events, the audience rule, snapshots, cursors, subjects and headers.

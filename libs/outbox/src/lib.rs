@@ -1,0 +1,1 @@
+//! The relay: the log's only writer, as a loop over a Source of rows and a Sink of messages.

@@ -1,0 +1,1 @@
+//! The API service: subscriptions, discussions and the relay.

@@ -1,0 +1,1 @@
+//! The gateway: holds the browsers' event streams.
