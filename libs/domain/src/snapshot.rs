@@ -1,0 +1,80 @@
+//! Everything one user may receive, as it stands on `user.<id>.subscriptions`.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{ArticleId, CommunityId, OutboxId};
+
+/// The most entries (communities and articles together) of one user's snapshot, so that it fits one message.
+pub const MAX_ENTRIES: usize = 20_000;
+
+/// A user's communities and subscriptions with their fences. Empty for someone who follows nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// Tokens issued before this moment (Unix seconds) are refused; 0 for none.
+    pub not_before: i64,
+    /// The private and hidden communities the user is a member of.
+    pub communities: BTreeMap<CommunityId, Membership>,
+}
+
+/// A user's place in one community.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Membership {
+    /// The fence of the membership: only events with a greater outbox id count.
+    pub since: OutboxId,
+    /// The articles followed there, each with its subscription's fence.
+    pub articles: BTreeMap<ArticleId, OutboxId>,
+}
+
+impl Snapshot {
+    /// Reads the payload of a snapshot message.
+    ///
+    /// # Errors
+    /// When it is not the JSON that [`Snapshot::encode`] makes.
+    pub fn decode(payload: &[u8]) -> Result<Self, serde_json::Error> {
+        serde_json::from_slice(payload)
+    }
+
+    /// The payload of a snapshot message.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        // Integer keys and values only: there is nothing in it that JSON can't hold.
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    /// How many communities and articles it lists, to be held against [`MAX_ENTRIES`].
+    #[must_use]
+    pub fn entries(&self) -> usize {
+        self.communities
+            .values()
+            .map(|membership| 1 + membership.articles.len())
+            .sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_format_is_the_documented_one() {
+        let text = r#"{"not_before":0,"communities":{"45":{"since":900,"articles":{"123":1000}}}}"#;
+        let snapshot = Snapshot::decode(text.as_bytes()).unwrap();
+        assert_eq!(snapshot.encode(), text.as_bytes());
+        assert_eq!(snapshot.entries(), 2);
+    }
+
+    #[test]
+    fn ids_that_are_none_are_refused() {
+        for bad in [
+            r#"{"communities":{"0":{"since":1}}}"#,
+            r#"{"communities":{"x":{"since":1}}}"#,
+            r#"{"communities":{"1":{}}}"#,
+            "[]",
+            "",
+        ] {
+            assert!(Snapshot::decode(bad.as_bytes()).is_err(), "{bad}");
+        }
+    }
+}
