@@ -1,0 +1,186 @@
+//! One PostgreSQL cluster: its folder, its process, and the unix user that runs it.
+
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rustix::process::{Signal, geteuid};
+use tempfile::TempDir;
+
+use super::wire::{self, Rows};
+use crate::process::{Ending, Process, describe, log_tail};
+use crate::{guardian, tools, wait_for};
+
+pub(super) struct Cluster {
+    dir: TempDir,
+    owner: Option<Owner>,
+    process: Mutex<Option<Process>>,
+}
+
+impl Cluster {
+    /// Makes a cluster and starts it.
+    pub(super) async fn start() -> Self {
+        let (dir, owner) = tokio::task::spawn_blocking(initialize)
+            .await
+            .expect("initdb runs");
+        let cluster = Self {
+            dir,
+            owner,
+            process: Mutex::new(None),
+        };
+        cluster.start_again().await;
+        cluster
+    }
+
+    /// Starts the processes of a cluster that has none, and waits until it takes connections.
+    pub(super) async fn start_again(&self) {
+        assert!(self.process().is_none(), "this PostgreSQL is running");
+        *self.process() = Some(self.launch());
+        wait_for("PostgreSQL to take connections", async || {
+            let ended = self.process().as_mut().and_then(Process::ended);
+            if let Some(status) = ended {
+                panic!(
+                    "PostgreSQL ended ({}):\n{}",
+                    describe(status),
+                    log_tail(&self.log())
+                );
+            }
+            self.try_query("postgres", "SELECT 1").await.ok()
+        })
+        .await;
+    }
+
+    fn launch(&self) -> Process {
+        let mut command = command("postgres", self.owner);
+        command
+            .arg("-D")
+            .arg(self.data())
+            .arg("-k")
+            .arg(self.dir.path());
+        // Safe against the death of every process, which is what tests cause; not against that of the machine.
+        for setting in [
+            "fsync=off",
+            "full_page_writes=off",
+            "listen_addresses=",
+            "max_connections=300",
+        ] {
+            command.arg("-c").arg(setting);
+        }
+        command.current_dir(self.dir.path());
+        Process::spawn(&mut command, &self.log(), Ending::Quit)
+    }
+
+    pub(super) async fn kill(&self) {
+        let process = self.process().take();
+        if let Some(process) = process {
+            process.end("PostgreSQL", Signal::QUIT).await;
+        }
+    }
+
+    pub(super) fn pid(&self) -> u32 {
+        self.process().as_ref().expect("a running PostgreSQL").pid()
+    }
+
+    pub(super) fn url(&self, database: &str) -> String {
+        format!(
+            "postgres://{}@localhost/{database}?host={}",
+            wire::USER,
+            self.dir.path().display()
+        )
+    }
+
+    /// The socket that it listens on.
+    pub(super) fn socket(&self) -> PathBuf {
+        self.dir.path().join(".s.PGSQL.5432")
+    }
+
+    pub(super) async fn query(&self, database: &str, sql: &str) -> Rows {
+        let answer = self.try_query(database, sql).await;
+        answer.unwrap_or_else(|error| panic!("{sql}: {error:#}"))
+    }
+
+    async fn try_query(&self, database: &str, sql: &str) -> anyhow::Result<Rows> {
+        let (socket, database, sql) = (self.socket(), database.to_owned(), sql.to_owned());
+        tokio::task::spawn_blocking(move || wire::query(&socket, &database, &sql)).await?
+    }
+
+    fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    fn log(&self) -> PathBuf {
+        self.dir.path().join("log")
+    }
+
+    fn process(&self) -> MutexGuard<'_, Option<Process>> {
+        self.process.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The folder of a new cluster, and who owns it if not we.
+fn initialize() -> (TempDir, Option<Owner>) {
+    // Not the folder for temporary files of the environment: the path of a socket may have 100 bytes at most, and
+    // another user has to get there.
+    let dir = tempfile::Builder::new()
+        .prefix("crier-pg-")
+        .tempdir_in("/tmp")
+        .expect("a folder");
+    guardian::watch_dir(dir.path());
+    let owner = geteuid().is_root().then(Owner::find);
+    if let Some(owner) = owner {
+        std::os::unix::fs::chown(dir.path(), Some(owner.uid), Some(owner.gid)).expect("root may");
+    }
+    let output = command("initdb", owner)
+        .arg("-D")
+        .arg(dir.path().join("data"))
+        .args(["--username", wire::USER, "--auth", "trust"])
+        .args(["--encoding", "UTF8", "--no-locale", "--no-sync"])
+        .current_dir(dir.path())
+        .output()
+        .unwrap_or_else(|error| panic!("start initdb: {error}"));
+    assert!(
+        output.status.success(),
+        "initdb: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    (dir, owner)
+}
+
+fn command(tool: &str, owner: Option<Owner>) -> Command {
+    let mut command = Command::new(tools::postgres_bin().join(tool));
+    if let Some(owner) = owner {
+        command.uid(owner.uid).gid(owner.gid);
+    }
+    command
+}
+
+/// The user that runs PostgreSQL where we are root, as whom it refuses to run.
+#[derive(Clone, Copy)]
+struct Owner {
+    uid: u32,
+    gid: u32,
+}
+
+impl Owner {
+    fn find() -> Self {
+        let users = std::fs::read_to_string(Path::new("/etc/passwd")).unwrap_or_default();
+        let named = |name: &str| users.lines().find_map(|line| Self::parse(line, name));
+        named("postgres")
+            .or_else(|| named("nobody"))
+            .expect("a user postgres or nobody")
+    }
+
+    /// A line of `/etc/passwd`: `name:x:uid:gid:…`.
+    fn parse(line: &str, name: &str) -> Option<Self> {
+        let mut fields = line
+            .strip_prefix(name)?
+            .strip_prefix(':')?
+            .split(':')
+            .skip(1);
+        Some(Self {
+            uid: fields.next()?.parse().ok()?,
+            gid: fields.next()?.parse().ok()?,
+        })
+    }
+}
