@@ -1,0 +1,1 @@
+//! Tokens forged in every way we could think of.

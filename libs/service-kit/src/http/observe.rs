@@ -1,0 +1,135 @@
+//! Each request seen once: id, span, metrics, a line in the access log, and its problem completed.
+
+use std::time::Instant;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use http::{HeaderMap, Method};
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
+
+use super::{HttpMetrics, REQUEST_ID_HEADER, RequestId, is_operational};
+use crate::problem::Problem;
+use crate::telemetry;
+
+/// The label of every path that no route matches: a metric must not grow with what strangers ask for.
+const UNMATCHED: &str = "unmatched";
+
+/// nginx's number for "the client left first". It is only counted; there is nobody left to send it to.
+const CLIENT_LEFT: u16 = 499;
+
+pub(super) async fn observe(
+    State(metrics): State<HttpMetrics>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let id = RequestId::from_headers(request.headers());
+    request.extensions_mut().insert(id.clone());
+    let mut seen = Seen::new(&request, &id, metrics);
+
+    let response = next.run(request).instrument(seen.span.clone()).await;
+
+    let mut response = Problem::finish(response, id.as_str());
+    if let Some(value) = id.header_value() {
+        response.headers_mut().insert(REQUEST_ID_HEADER, value);
+    }
+    seen.status = response.status().as_u16();
+    response
+}
+
+/// A request under way. Dropped with the answer, or without one when the connection is gone.
+struct Seen {
+    span: Span,
+    metrics: HttpMetrics,
+    started: Instant,
+    method: &'static str,
+    route: String,
+    operational: bool,
+    status: u16,
+}
+
+impl Seen {
+    fn new(request: &Request, id: &RequestId, metrics: HttpMetrics) -> Self {
+        let route = request
+            .extensions()
+            .get::<MatchedPath>()
+            .map_or(UNMATCHED, MatchedPath::as_str);
+        let method = known_method(request.method());
+        let operational = is_operational(route);
+        let span = if operational {
+            Span::none()
+        } else {
+            // Never the query: it may hold a ticket.
+            tracing::info_span!(
+                "http.request",
+                otel.kind = "server",
+                otel.status_code = Empty,
+                http.request.method = method,
+                http.route = route,
+                http.response.status_code = Empty,
+                url.path = request.uri().path(),
+                request_id = %id,
+            )
+        };
+        if let Some(parent) = only(request.headers(), telemetry::TRACEPARENT) {
+            telemetry::set_remote_parent(&span, parent);
+        }
+        Self {
+            span,
+            metrics,
+            started: Instant::now(),
+            method,
+            route: route.to_owned(),
+            operational,
+            status: CLIENT_LEFT,
+        }
+    }
+}
+
+impl Drop for Seen {
+    fn drop(&mut self) {
+        let Self { status, .. } = *self;
+        let took = self.started.elapsed();
+        self.metrics.record(&self.route, self.method, status, took);
+        self.span.record("http.response.status_code", status);
+        if status >= 500 {
+            self.span.record("otel.status_code", "ERROR");
+        }
+        let duration_ms = took.as_secs_f64() * 1000.0;
+        let trace_id = telemetry::trace_id_of(&self.span);
+        let trace_id = trace_id.as_deref();
+        self.span.in_scope(|| {
+            if self.operational {
+                tracing::debug!(target: telemetry::ACCESS_LOG, route = %self.route, status, duration_ms, "answered");
+            } else if status >= 500 {
+                tracing::warn!(target: telemetry::ACCESS_LOG, status, duration_ms, trace_id, "answered");
+            } else {
+                tracing::info!(target: telemetry::ACCESS_LOG, status, duration_ms, trace_id, "answered");
+            }
+        });
+    }
+}
+
+fn known_method(method: &Method) -> &'static str {
+    match method.as_str() {
+        "GET" => "GET",
+        "HEAD" => "HEAD",
+        "POST" => "POST",
+        "PUT" => "PUT",
+        "PATCH" => "PATCH",
+        "DELETE" => "DELETE",
+        "OPTIONS" => "OPTIONS",
+        // As OpenTelemetry names what it does not know, and for the same reason as `UNMATCHED`.
+        _ => "_OTHER",
+    }
+}
+
+/// The value of a header that came once and is text.
+fn only<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let mut all = headers.get_all(name).iter();
+    match (all.next(), all.next()) {
+        (Some(value), None) => value.to_str().ok(),
+        _ => None,
+    }
+}

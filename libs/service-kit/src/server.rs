@@ -1,0 +1,261 @@
+//! A bound socket that serves until it is told to stop, and then stops in time.
+//!
+//! HTTP/1.1 only: every connection is either a few short requests or one long stream, and a proxy in front speaks
+//! anything newer. A client has [`HEAD_TIMEOUT`] for a request's head, between requests too.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
+
+/// How long a client may take over a request's head, and how long it may keep an idle connection.
+pub const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A head larger than this is answered 431. It also bounds what a connection buffers.
+const BUFFER_BYTES: usize = 64 * 1024;
+
+/// Connections that the kernel completes while none is accepted: a fleet of browsers comes back at once.
+const BACKLOG: u32 = 4096;
+
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Why no socket could be bound.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// Someone else has it.
+    #[error("the address {address} is already in use")]
+    InUse {
+        /// As it was given.
+        address: String,
+    },
+    /// Not an address, or a name that resolves to none.
+    #[error("{address} is not an address to listen on; HOST:PORT is expected")]
+    NoAddress {
+        /// As it was given.
+        address: String,
+    },
+    /// Anything else, such as a port for root alone.
+    #[error("cannot listen on {address}: {source}")]
+    Other {
+        /// As it was given.
+        address: String,
+        /// What the operating system said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// A listening socket; connections wait in the kernel until [`serve`](Self::serve).
+#[derive(Debug)]
+pub struct Bound {
+    listener: TcpListener,
+    local_addr: SocketAddr,
+    head_timeout: Duration,
+}
+
+/// How serving ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stopped {
+    /// Connections that were still open at the deadline and were cut.
+    pub cut: usize,
+}
+
+impl Bound {
+    /// Binds `address`, `HOST:PORT`; port 0 takes a free one.
+    ///
+    /// # Errors
+    /// [`BindError`], one sentence that names the address.
+    pub async fn bind(address: &str) -> Result<Self, BindError> {
+        let candidates = lookup_host(address)
+            .await
+            .map_err(|_| BindError::NoAddress {
+                address: address.to_owned(),
+            })?;
+        let mut last = BindError::NoAddress {
+            address: address.to_owned(),
+        };
+        for candidate in candidates {
+            let bound = listen(candidate).and_then(|listener| {
+                let local_addr = listener.local_addr()?;
+                Ok(Self {
+                    listener,
+                    local_addr,
+                    head_timeout: HEAD_TIMEOUT,
+                })
+            });
+            match bound {
+                Ok(bound) => return Ok(bound),
+                Err(source) if source.kind() == io::ErrorKind::AddrInUse => {
+                    last = BindError::InUse {
+                        address: address.to_owned(),
+                    };
+                }
+                Err(source) => {
+                    last = BindError::Other {
+                        address: address.to_owned(),
+                        source,
+                    };
+                }
+            }
+        }
+        Err(last)
+    }
+
+    /// The address with its real port.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// Sets another time for a request's head than [`HEAD_TIMEOUT`].
+    #[must_use]
+    pub fn with_head_timeout(mut self, timeout: Duration) -> Self {
+        self.head_timeout = timeout;
+        self
+    }
+
+    /// Serves until `shutdown` is cancelled. Then accepts no more, lets requests under way end for `deadline`, and
+    /// cuts what is left: a stream never ends by itself, whoever serves streams closes them before.
+    ///
+    /// Handlers find the peer as `ConnectInfo<SocketAddr>`.
+    pub async fn serve(
+        self,
+        router: Router,
+        shutdown: CancellationToken,
+        deadline: Duration,
+    ) -> Stopped {
+        let connections = TaskTracker::new();
+        let cut = CancellationToken::new();
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = shutdown.cancelled() => break,
+                accepted = self.listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, peer)) => {
+                    let connection = Connection {
+                        stream,
+                        peer,
+                        router: router.clone(),
+                        head_timeout: self.head_timeout,
+                    };
+                    let (drain, cut) = (shutdown.clone(), cut.clone());
+                    connections.spawn(async move {
+                        tokio::select! {
+                            () = connection.run(drain) => {}
+                            () = cut.cancelled() => {}
+                        }
+                    });
+                }
+                Err(error) => pause_after(&error, &shutdown).await,
+            }
+        }
+        // Closes the socket: the kernel refuses connections from here on.
+        drop(self.listener);
+        connections.close();
+        if tokio::time::timeout(deadline, connections.wait())
+            .await
+            .is_ok()
+        {
+            return Stopped { cut: 0 };
+        }
+        let left = connections.len();
+        tracing::warn!(connections = left, "cutting connections at the deadline");
+        cut.cancel();
+        connections.wait().await;
+        Stopped { cut: left }
+    }
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // A restart must not wait for the old connections' TIME_WAIT.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// Out of file descriptors, most likely: wait for some to come free, without spinning or flooding the log.
+async fn pause_after(error: &io::Error, shutdown: &CancellationToken) {
+    let is_the_clients = matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::ConnectionReset
+    );
+    if is_the_clients {
+        return;
+    }
+    tracing::error!(%error, "connections cannot be accepted");
+    tokio::select! {
+        () = shutdown.cancelled() => {}
+        () = tokio::time::sleep(ACCEPT_PAUSE) => {}
+    }
+}
+
+struct Connection {
+    stream: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+    head_timeout: Duration,
+}
+
+impl Connection {
+    async fn run(self, drain: CancellationToken) {
+        let Self {
+            stream,
+            peer,
+            router,
+            head_timeout,
+        } = self;
+        // Events are small and must not wait for the acknowledgement of the one before.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, %peer, "TCP_NODELAY could not be set");
+        }
+        let service = service_fn(move |request: http::Request<Incoming>| {
+            let mut request = request.map(Body::new);
+            request.extensions_mut().insert(ConnectInfo(peer));
+            let router = router.clone();
+            async move { Ok::<_, Infallible>(answer(router, request).await) }
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(head_timeout)
+            .max_buf_size(BUFFER_BYTES)
+            .serve_connection(TokioIo::new(stream), service);
+        tokio::pin!(connection);
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = drain.cancelled() => {
+                // The request under way is the last one; an idle connection closes at once.
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%error, %peer, "a connection ended early");
+        }
+    }
+}
+
+async fn answer(router: Router, request: http::Request<Body>) -> axum::response::Response {
+    match router.oneshot(request).await {
+        Ok(response) => response,
+        Err(never) => match never {},
+    }
+}
