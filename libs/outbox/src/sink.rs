@@ -32,6 +32,8 @@ pub struct Found {
     pub epoch: Option<Epoch>,
     /// The event's id; none for snapshots and marks.
     pub event: Option<EventId>,
+    /// Whose snapshot it is; none for events and marks.
+    pub snapshot: Option<UserId>,
 }
 
 /// The last mark of the log.

@@ -1,0 +1,265 @@
+//! The loop of a leader: wait, one pass, mark what was stored.
+//!
+//! A pass reads unsent rows, then builds the snapshots they ask for, then publishes, then marks exactly
+//! those rows. `end` is what is known of the log's end; it is none whenever that is in doubt, and then
+//! nothing is published before [`Leader::resync`] has looked.
+
+use std::collections::{BTreeSet, HashSet};
+
+use crier_domain::{CommunityId, OutboxId, Seq, UserId};
+use futures::{StreamExt, TryStreamExt, stream};
+use tokio::time::{Instant, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, warn};
+
+use crate::backoff::Backoff;
+use crate::flight::send;
+use crate::housekeeping::OldSnapshots;
+use crate::lease::Lease;
+use crate::plan::{Item, LogEnd, group, snapshots};
+use crate::relay::{Ended, Parts};
+use crate::sink::{PublishError, Sink};
+use crate::source::{Row, Source};
+use crate::trouble::{Trouble, asked, read, written};
+
+/// Communities asked about at a time.
+const ASK_AHEAD: usize = 32;
+
+/// Communities whose last event is remembered.
+const MOST_COMMUNITIES: usize = 100_000;
+
+/// One leadership.
+pub(crate) struct Leader<'a, S, K> {
+    pub(crate) parts: &'a Parts<S, K>,
+    pub(crate) lease: &'a Lease<'a, S>,
+    pub(crate) old: &'a OldSnapshots,
+    end: Option<LogEnd>,
+    backoff: Backoff,
+    /// Users whose snapshot is due though they may have no unsent row.
+    pub(crate) anew: BTreeSet<UserId>,
+    /// Events refused for good: a reset goes out in their place.
+    stand_ins: HashSet<OutboxId>,
+    /// Users whose snapshot was refused for good: an empty one goes out.
+    emptied: HashSet<UserId>,
+}
+
+impl<'a, S: Source, K: Sink> Leader<'a, S, K> {
+    pub(crate) fn new(
+        parts: &'a Parts<S, K>,
+        lease: &'a Lease<'a, S>,
+        old: &'a OldSnapshots,
+    ) -> Self {
+        Self {
+            parts,
+            lease,
+            old,
+            end: None,
+            backoff: Backoff::new(parts.config.backoff_first, parts.config.backoff_longest),
+            anew: BTreeSet::new(),
+            stand_ins: HashSet::new(),
+            emptied: HashSet::new(),
+        }
+    }
+
+    /// Leads until the lease is lost or `shutdown` comes between two passes.
+    pub(crate) async fn run(&mut self, shutdown: &CancellationToken) -> Ended {
+        while !shutdown.is_cancelled() {
+            match self.step().await {
+                Ok(true) => {}
+                Ok(false) => self.wait(shutdown).await,
+                Err(Trouble::Lost) => return Ended::Lost,
+                Err(trouble) => {
+                    let pause = self.backoff.pause();
+                    warn!(cause = trouble.chain(), ?pause, "relay backs off");
+                    tokio::select! {
+                        () = shutdown.cancelled() => {}
+                        () = sleep(pause) => {}
+                    }
+                }
+            }
+        }
+        Ended::Shutdown
+    }
+
+    /// Waits until there may be something to do. A call that came during the last pass counts.
+    async fn wait(&self, shutdown: &CancellationToken) {
+        let sweep = Instant::now() + self.parts.config.sweep;
+        let mark = self.end.as_ref().map_or(sweep, |end| end.mark_due);
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = self.parts.wake.notified() => {}
+            () = sleep_until(sweep.min(mark)) => {}
+        }
+    }
+
+    /// One pass. True if there is more to do at once.
+    async fn step(&mut self) -> Result<bool, Trouble> {
+        // Taken, so that any trouble leaves none.
+        let mut end = match self.end.take() {
+            Some(end) => end,
+            None => self.resync().await?,
+        };
+        let more = self.pass(&mut end).await?;
+        self.backoff.reset();
+        self.end = Some(end);
+        Ok(more)
+    }
+
+    async fn pass(&mut self, end: &mut LogEnd) -> Result<bool, Trouble> {
+        let parts = self.parts;
+        let config = &parts.config;
+        let rows = asked(config.call_timeout, parts.source.unsent(config.batch)).await?;
+        parts.stats.unsent.set(rows.len() as u64);
+        let full = rows.len() >= config.batch;
+        let items = self.plan(rows, end).await?;
+        if items.is_empty() {
+            return Ok(false);
+        }
+        let outcome = send(parts, self.lease, end, &items).await;
+        if outcome.acked > 0 {
+            self.backoff.reset();
+            self.settle(items.iter().take(outcome.acked), end).await?;
+        }
+        match outcome.failure {
+            None => Ok(full || !self.anew.is_empty()),
+            Some(trouble) => Err(self.fail(items.get(outcome.acked), trouble).await),
+        }
+    }
+
+    /// Mark, snapshots, events: users' rows go before all events, so that no event waits in front of a
+    /// removal.
+    async fn plan(&self, rows: Vec<Row>, end: &mut LogEnd) -> Result<Vec<Item>, Trouble> {
+        let Parts { source, config, .. } = self.parts;
+        let mut items = Vec::with_capacity(rows.len() + 1);
+        if Instant::now() >= end.mark_due {
+            items.push(Item::Mark);
+        }
+        let also = self.anew.iter().copied().take(config.batch);
+        let (users, events) = group(rows, also, &self.stand_ins);
+        if !users.is_empty() {
+            let ids: Vec<UserId> = users.iter().map(|changed| changed.user).collect();
+            let built = asked(config.call_timeout, source.snapshots(&ids)).await?;
+            items.extend(snapshots(users, built, &self.emptied));
+        }
+        self.look_back(&events, end).await?;
+        items.extend(events);
+        Ok(items)
+    }
+
+    /// Finds the last events of these events' communities, where they are not known.
+    async fn look_back(&self, events: &[Item], end: &mut LogEnd) -> Result<(), Trouble> {
+        if end.prev.len() > MOST_COMMUNITIES {
+            end.prev.clear();
+        }
+        let communities = events.iter().filter_map(|item| match item {
+            Item::Event { event, .. } => Some(event.community),
+            _ => None,
+        });
+        let unknown: HashSet<CommunityId> = communities
+            .filter(|community| !end.prev.contains_key(community))
+            .collect();
+        let (sink, limit) = (&self.parts.sink, self.parts.config.call_timeout);
+        let reads = unknown.into_iter().map(|community| async move {
+            let last = read(limit, sink.last_event(community)).await?;
+            Ok::<_, Trouble>((community, last))
+        });
+        let last: Vec<(CommunityId, Seq)> = stream::iter(reads)
+            .buffer_unordered(ASK_AHEAD)
+            .try_collect()
+            .await?;
+        end.prev.extend(last);
+        Ok(())
+    }
+
+    /// Marks the rows of stored items, which stand right behind the position, and moves it.
+    async fn settle(
+        &mut self,
+        stored: impl Iterator<Item = &Item>,
+        end: &mut LogEnd,
+    ) -> Result<(), Trouble> {
+        let mut rows = Vec::new();
+        let mut position = end.position;
+        for item in stored {
+            position.seq = position.seq.next();
+            rows.extend(item.rows().iter().map(|row| (*row, position.seq)));
+            match item {
+                Item::Mark => end.mark_due = Instant::now() + self.parts.config.mark_every,
+                Item::Snapshot { user, .. } => {
+                    self.old.replaced_by(*user, position.seq);
+                    self.anew.remove(user);
+                    self.emptied.remove(user);
+                }
+                Item::Event { row, .. } => {
+                    self.stand_ins.remove(row);
+                }
+            }
+        }
+        let write = self
+            .parts
+            .source
+            .mark_sent(self.lease.term(), &rows, position);
+        written(self.parts.config.call_timeout, write).await?;
+        end.position = position;
+        Ok(())
+    }
+
+    /// Takes note of the trouble with one item; gives the trouble to go on with.
+    async fn fail(&mut self, item: Option<&Item>, trouble: Trouble) -> Trouble {
+        let stats = &self.parts.stats;
+        match (&trouble, item) {
+            (Trouble::Publish(PublishError::Refused(_)), _) => stats.refused.add(1),
+            (Trouble::Publish(PublishError::Unavailable(_)), _) => stats.unavailable.add(1),
+            (Trouble::Publish(PublishError::Rejected(reason)), Some(item)) => {
+                if let Err(worse) = self.reject(item, reason).await {
+                    return worse;
+                }
+            }
+            _ => {}
+        }
+        trouble
+    }
+
+    /// Sees to it that an item refused for good is replaced in the next pass.
+    async fn reject(&mut self, item: &Item, reason: &str) -> Result<(), Trouble> {
+        let Parts {
+            source,
+            config,
+            stats,
+            ..
+        } = self.parts;
+        match item {
+            Item::Event {
+                row,
+                event,
+                stand_in: false,
+                ..
+            } => {
+                error!(crier.outbox_id = row.0, crier.event_id = %event.id, reason,
+                    "an event was refused for good: buried, a reset takes its place");
+                let write = source.bury(self.lease.term(), *row, reason);
+                written(config.call_timeout, write).await?;
+                stats.buried.add(1);
+                self.stand_ins.insert(*row);
+            }
+            Item::Snapshot {
+                user, empty: false, ..
+            } => {
+                error!(
+                    crier.user_id = user.get(),
+                    reason,
+                    "a snapshot was refused for good: the user gets an empty one and receives nothing"
+                );
+                stats.emptied.add(1);
+                self.emptied.insert(*user);
+            }
+            // Nothing smaller can take their place: wait until the log takes them.
+            Item::Event { .. } | Item::Snapshot { .. } | Item::Mark => {
+                error!(
+                    reason,
+                    "the log refuses even marks, resets or empty snapshots"
+                );
+            }
+        }
+        Ok(())
+    }
+}
