@@ -3,7 +3,7 @@
 //! | tool | variable | in `.tools/` | else |
 //! |---|---|---|---|
 //! | nats-server ≥ 2.12 | `CRIER_TEST_NATS_SERVER` | `bin/nats-server` | `PATH` |
-//! | PostgreSQL ≥ 14 | `CRIER_TEST_POSTGRES_BIN` (a folder) | `postgres/bin` | `PATH`, Debian's folders |
+//! | PostgreSQL ≥ 14 | `CRIER_TEST_POSTGRES_BIN` (a folder) | `bin/initdb` | `PATH`, Debian's folders |
 //! | Chromium | `CRIER_TEST_CHROMIUM` | `bin/chromium` | `PATH` |
 
 use std::cmp::Reverse;
@@ -46,16 +46,23 @@ pub fn postgres_bin() -> &'static Path {
     FOUND.get_or_init(|| {
         let mut dirs = Vec::new();
         dirs.extend(std::env::var_os("CRIER_TEST_POSTGRES_BIN").map(PathBuf::from));
-        dirs.extend(repository_tool("postgres/bin"));
-        // A link on PATH leads to the folder where the rest of the installation is.
-        let linked = on_path("initdb").filter_map(|path| path.canonicalize().ok());
-        dirs.extend(linked.filter_map(|path| path.parent().map(Path::to_path_buf)));
+        // A link leads to the folder where the rest of the installation is.
+        let links = repository_tool("bin/initdb")
+            .into_iter()
+            .chain(on_path("initdb"));
+        let initdbs = links.filter_map(|path| path.canonicalize().ok());
+        dirs.extend(initdbs.filter_map(|path| path.parent().map(Path::to_path_buf)));
         dirs.extend(debian_postgres());
         dirs.into_iter()
             .filter(|dir| dir.join("initdb").is_file())
             .find(|dir| version(&dir.join("postgres")).is_some_and(|version| version >= (14, 0)))
             .expect("no PostgreSQL of 14 or newer found: run `make tools`")
     })
+}
+
+/// The folder in `.tools/` that a fetched PostgreSQL is whole in, if `bin` is of it.
+pub(crate) fn fetched_postgres(bin: &Path) -> Option<&Path> {
+    bin.ancestors().find(|dir| dir.ends_with(".tools/postgres"))
 }
 
 /// The browser to test with.
@@ -67,7 +74,8 @@ pub fn chromium() -> &'static Path {
     FOUND.get_or_init(|| {
         candidates("CRIER_TEST_CHROMIUM", "bin/chromium", &CHROMIUM_NAMES)
             .into_iter()
-            .next()
+            // Ubuntu has a script of that name which only says what to install.
+            .find(|path| version(path).is_some())
             .expect("no Chromium found: run `make tools`")
     })
 }

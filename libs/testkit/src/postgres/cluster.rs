@@ -2,7 +2,7 @@
 
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::process::{Signal, geteuid};
@@ -14,19 +14,19 @@ use crate::{guardian, tools, wait_for};
 
 pub(super) struct Cluster {
     dir: TempDir,
-    owner: Option<Owner>,
+    programs: Programs,
     process: Mutex<Option<Process>>,
 }
 
 impl Cluster {
     /// Makes a cluster and starts it.
     pub(super) async fn start() -> Self {
-        let (dir, owner) = tokio::task::spawn_blocking(initialize)
+        let (dir, programs) = tokio::task::spawn_blocking(initialize)
             .await
             .expect("initdb runs");
         let cluster = Self {
             dir,
-            owner,
+            programs,
             process: Mutex::new(None),
         };
         cluster.start_again().await;
@@ -52,7 +52,7 @@ impl Cluster {
     }
 
     fn launch(&self) -> Process {
-        let mut command = command("postgres", self.owner);
+        let mut command = self.programs.command("postgres");
         command
             .arg("-D")
             .arg(self.data())
@@ -118,8 +118,8 @@ impl Cluster {
     }
 }
 
-/// The folder of a new cluster, and who owns it if not we.
-fn initialize() -> (TempDir, Option<Owner>) {
+/// The folder of a new cluster, and the programs it was made with.
+fn initialize() -> (TempDir, Programs) {
     // Not the folder for temporary files of the environment: the path of a socket may have 100 bytes at most, and
     // another user has to get there.
     let dir = tempfile::Builder::new()
@@ -127,11 +127,9 @@ fn initialize() -> (TempDir, Option<Owner>) {
         .tempdir_in("/tmp")
         .expect("a folder");
     guardian::watch_dir(dir.path());
-    let owner = geteuid().is_root().then(Owner::find);
-    if let Some(owner) = owner {
-        std::os::unix::fs::chown(dir.path(), Some(owner.uid), Some(owner.gid)).expect("root may");
-    }
-    let output = command("initdb", owner)
+    let programs = Programs::find(dir.path());
+    let output = programs
+        .command("initdb")
         .arg("-D")
         .arg(dir.path().join("data"))
         .args(["--username", wire::USER, "--auth", "trust"])
@@ -139,20 +137,58 @@ fn initialize() -> (TempDir, Option<Owner>) {
         .current_dir(dir.path())
         .output()
         .unwrap_or_else(|error| panic!("start initdb: {error}"));
-    assert!(
-        output.status.success(),
-        "initdb: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    (dir, owner)
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "initdb: {said}");
+    (dir, programs)
 }
 
-fn command(tool: &str, owner: Option<Owner>) -> Command {
-    let mut command = Command::new(tools::postgres_bin().join(tool));
-    if let Some(owner) = owner {
-        command.uid(owner.uid).gid(owner.gid);
+/// PostgreSQL's programs, and who runs them if not we.
+struct Programs {
+    bin: PathBuf,
+    owner: Option<Owner>,
+}
+
+impl Programs {
+    /// As root, the folder becomes that of the user who runs them; and where that user can't reach what was
+    /// fetched into the repository (in root's home folder, say), it gets a copy.
+    fn find(dir: &Path) -> Self {
+        let owner = geteuid().is_root().then(Owner::find);
+        let bin = tools::postgres_bin();
+        let mut programs = Self {
+            bin: bin.to_path_buf(),
+            owner,
+        };
+        if let Some(Owner { uid, gid }) = owner {
+            std::os::unix::fs::chown(dir, Some(uid), Some(gid)).expect("root may");
+        }
+        if let Some(fetched) = tools::fetched_postgres(bin)
+            && !programs.can_run(dir)
+        {
+            let mut copy = Command::new("cp");
+            copy.arg("-R").arg(fetched).arg(dir.join("programs"));
+            assert!(copy.status().is_ok_and(|status| status.success()));
+            let inside = bin.strip_prefix(fetched).expect("it is of it");
+            programs.bin = dir.join("programs").join(inside);
+        }
+        programs
     }
-    command
+
+    fn can_run(&self, dir: &Path) -> bool {
+        let mut version = self.command("postgres");
+        version
+            .arg("--version")
+            .current_dir(dir)
+            .stdout(Stdio::null());
+        version.status().is_ok_and(|status| status.success())
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(self.bin.join(program));
+        if let Some(Owner { uid, gid }) = self.owner {
+            command.uid(uid).gid(gid);
+        }
+        command
+    }
 }
 
 /// The user that runs PostgreSQL where we are root, as whom it refuses to run.

@@ -1,0 +1,48 @@
+# The commands of this repository. `make help` lists them; docs/ARCHITECTURE.md says what they build.
+
+# What `make tools` fetches comes first, so that everything below finds it like any other program.
+export PATH := $(CURDIR)/.tools/bin:$(PATH)
+
+# Handed on by `make run` and `make bench`: make run ARGS="--api 127.0.0.1:9000"
+ARGS ?=
+
+fetch = command -v python3 >/dev/null || { echo "Crier needs python3 with pip to look for and fetch its tools" >&2; exit 1; }; \
+	exec python3 scripts/tools.py
+
+.PHONY: help
+help: ## List the commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+
+# The dev profile: it builds in a fraction of the release profile's time, because nothing of ours is optimised and
+# nothing is linked twice, and what the demo waits for (TLS, hashing, the database engine, the JSON of a dependency) is
+# optimised in it all the same (`profile.dev.package` in Cargo.toml). Measure with `make bench`, not here.
+# exec, and cargo execs in turn: Ctrl-C and SIGTERM reach Crier itself, and make waits until it is through.
+.PHONY: run
+run: ## Fetch what is missing, build, and start the demo (ARGS="…" for crier up)
+	@$(fetch) nats-server
+	@exec cargo run --locked --package crier -- up --demo $(ARGS)
+
+.PHONY: test
+test: tools ## Everything CI runs: format, lints, all tests
+	@cargo fmt --version >/dev/null 2>&1 || { echo "make test needs rustfmt: rustup component add rustfmt" >&2; exit 1; }
+	@cargo clippy --version >/dev/null 2>&1 || { echo "make test needs clippy: rustup component add clippy" >&2; exit 1; }
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- --deny warnings
+# Some tests start the real binary, which `cargo test` alone does not build.
+	cargo build --locked --workspace --all-targets
+	cargo test --locked --workspace --no-fail-fast
+	@echo "make test: passed (format, lints, all tests)"
+
+.PHONY: tools
+tools: ## Fetch into .tools/ what this machine lacks for running and testing
+	@$(fetch) nats-server postgres chromium
+
+.PHONY: bench
+bench: ## Measure, optimised (ARGS="…" for the benchmark)
+	@$(fetch) nats-server postgres
+	@exec cargo run --locked --release --package crier-bench -- $(ARGS)
+
+.PHONY: clean
+clean: ## Remove what was built and fetched; data/ stays
+	cargo clean
+	rm -rf .tools
