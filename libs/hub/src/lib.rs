@@ -1,1 +1,46 @@
 //! The hub: walks the spine, matches events to connections and gives frames, without I/O.
+//!
+//! The gateway calls [`Hub`] with what happened and carries out the [`Action`]s it asks for. Nothing
+//! here reads a clock, rolls dice of its own or waits, so the model test drives the very code that runs.
+//!
+//! What holds at all times:
+//!
+//! - **One position.** Entries of the log are passed strictly in its order. Whatever is needed to pass
+//!   one and isn't there yet holds back everything behind it.
+//! - **A snapshot counts from its place.** A user's snapshot at position R decides about every event
+//!   from R + 1 on, and about none before.
+//! - **One rule.** Who gets an event is decided by [`crier_domain::receives`] alone; the index only
+//!   says whom to ask about.
+//! - **Cursors rise.** The ids on one connection strictly increase, and say what that client has seen.
+//!
+//! | module | is |
+//! |---|---|
+//! | [`Hub`] | the calls; `hub/walk` passes entries, `hub/lookup` finds snapshots of users who connect, `hub/people` takes snapshots in, welcomes and closes |
+//! | `queue` | entries of the log with the payloads they need, and what must be fetched |
+//! | `roster`, `index` | who is connected, and whom an event of a community may concern |
+//! | `changes` | what came and went between two snapshots |
+//! | `interest` | the communities whose live copies are wanted, with their lingering |
+//! | `resume` | where a connection begins |
+//! | [`frame`] | Server-Sent-Events text |
+//! | `timers`, `chance` | deadlines, and the seeded dice for jitter |
+
+mod action;
+mod chance;
+mod changes;
+mod config;
+pub mod frame;
+mod hub;
+mod index;
+mod interest;
+mod queue;
+mod resume;
+mod roster;
+mod stats;
+mod timers;
+
+pub use action::{Action, ConnectionId, ReadId, SnapshotRead};
+pub use config::{Backoff, HubConfig};
+pub use frame::ByeReason;
+pub use hub::Hub;
+pub use resume::Resume;
+pub use stats::Stats;

@@ -1,0 +1,243 @@
+//! The calls: everything the gateway tells the hub, and the actions it takes back.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::time::Instant;
+
+use bytes::Bytes;
+use crier_domain::log::Head;
+use crier_domain::{Cursor, Epoch, Keys, Seq, UserId};
+
+use crate::action::{Action, ConnectionId, ReadId, SnapshotRead};
+use crate::chance::Chance;
+use crate::config::HubConfig;
+use crate::frame::{ByeReason, Cursors};
+use crate::interest::Interest;
+use crate::queue::{Arrival, Limits, Queue};
+use crate::resume::Resume;
+use crate::roster::Roster;
+use crate::stats::Stats;
+use crate::timers::{Timer, Timers};
+
+mod lookup;
+mod people;
+mod walk;
+
+/// Walks the log and says who gets what. See the [crate] for what holds at all times.
+///
+/// After every call, take actions by [`Hub::poll_action`] until there is none, and see to it that
+/// [`Hub::tick`] is called by [`Hub::next_deadline`].
+#[derive(Debug)]
+pub struct Hub {
+    config: HubConfig,
+    chance: Chance,
+    cursors: Cursors,
+    /// Everything up to here has been passed; none before the first `begin` and after the log was
+    /// replaced. While there is none, nobody is connected.
+    position: Option<Cursor>,
+    queue: Queue,
+    roster: Roster,
+    /// Users whose snapshot was read from ahead of the position.
+    arriving: BTreeSet<(Seq, UserId)>,
+    interest: Interest,
+    timers: Timers,
+    next_read: ReadId,
+    actions: VecDeque<Action>,
+    stats: Stats,
+}
+
+impl Hub {
+    /// A hub that waits for [`Hub::begin`].
+    #[must_use]
+    pub fn new(config: HubConfig, keys: Keys) -> Self {
+        Self {
+            chance: Chance::new(config.seed),
+            cursors: Cursors::new(keys),
+            position: None,
+            queue: Queue::new(Seq::ZERO, limits(&config)),
+            roster: Roster::default(),
+            arriving: BTreeSet::new(),
+            interest: Interest::default(),
+            timers: Timers::default(),
+            next_read: ReadId(0),
+            actions: VecDeque::new(),
+            stats: Stats::default(),
+            config,
+        }
+    }
+
+    /// The spine begins after `position` in `epoch`: the log's end, when the gateway starts, after
+    /// [`Action::Restart`], and when the spine fell so far behind that it had to be begun anew.
+    /// Whoever is connected by then is sent away to come back.
+    ///
+    /// A spine that was only lost goes on after [`Hub::taken`], and needs no call.
+    pub fn begin(&mut self, epoch: Epoch, position: Seq, now: Instant) {
+        self.forget(now);
+        self.queue = Queue::new(position, limits(&self.config));
+        self.position = Some(Cursor {
+            epoch,
+            seq: position,
+        });
+    }
+
+    /// A client opened a stream. `token_issued_at` is in Unix seconds.
+    pub fn connect(
+        &mut self,
+        connection: ConnectionId,
+        user: UserId,
+        token_issued_at: i64,
+        resume: Resume,
+        now: Instant,
+    ) {
+        if self.position.is_none() {
+            let frame = self.bye(ByeReason::Unavailable);
+            self.actions.push_back(Action::Close {
+                connection,
+                frame,
+                reason: ByeReason::Unavailable,
+            });
+            return;
+        }
+        if !self.roster.connections.contains_key(&connection) {
+            self.register(connection, user, token_issued_at, resume, now);
+        }
+    }
+
+    /// A stream ended. One that the hub closed itself, or never knew, is no matter.
+    pub fn disconnect(&mut self, connection: ConnectionId, now: Instant) {
+        self.remove(connection, now);
+    }
+
+    /// The answer to [`Action::ReadSnapshot`].
+    pub fn snapshot_read(&mut self, read: ReadId, user: UserId, found: SnapshotRead, now: Instant) {
+        self.lookup_answered(read, user, found, now);
+        self.advance(now);
+    }
+
+    /// The spine brought the next message of the log; `bytes` is the length of its payload. Gaps in
+    /// `seq` are normal, for messages expire and are purged. May be called while
+    /// [`Hub::can_take_more`] says no, but should not.
+    pub fn spine(&mut self, seq: Seq, epoch: Epoch, head: Head, bytes: usize, now: Instant) {
+        let Some(position) = self.position else {
+            return;
+        };
+        if epoch != position.epoch || seq <= self.queue.taken() {
+            self.forget(now);
+            self.position = None;
+            self.actions.push_back(Action::Restart);
+            return;
+        }
+        self.queue.push(seq, head, bytes, now);
+        self.read_ahead(now);
+        self.advance(now);
+    }
+
+    /// A payload came, as a live copy or as the answer to [`Action::Fetch`]. Early, late, twice or
+    /// unwanted are all fine.
+    pub fn payload(&mut self, seq: Seq, epoch: Epoch, payload: Bytes, now: Instant) {
+        if self.position.is_none_or(|position| position.epoch != epoch) {
+            return;
+        }
+        match self.queue.arrived(seq, payload) {
+            Arrival::Live => self.stats.live += 1,
+            Arrival::Fetched => self.stats.fetched += 1,
+            Arrival::Dropped => self.stats.dropped += 1,
+            Arrival::Early | Arrival::Useless => return,
+        }
+        self.advance(now);
+    }
+
+    /// The log's leader says that the message of an [`Action::Fetch`] is no longer there.
+    pub fn gone(&mut self, seq: Seq, now: Instant) {
+        if self.queue.gone(seq) {
+            self.stats.gone += 1;
+            self.advance(now);
+        }
+    }
+
+    /// Time has passed: heartbeats, waits that are over, interest that lingered, fetches that are due.
+    pub fn tick(&mut self, now: Instant) {
+        while let Some(timer) = self.timers.pop_due(now) {
+            match timer {
+                Timer::Connection(connection) => self.connection_due(connection, now),
+                Timer::Lookup(user) => self.look_up(user, now),
+                Timer::Interest(community) => {
+                    self.interest.end(community);
+                    self.actions.push_back(Action::Unfollow(community));
+                }
+            }
+        }
+        self.fetch_due(now);
+    }
+
+    /// When [`Hub::tick`] is next needed.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Instant> {
+        [self.timers.next(), self.queue.next_due()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// The next thing to do.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// Whether the reader of the spine should go on; else it waits until a payload came.
+    #[must_use]
+    pub fn can_take_more(&self) -> bool {
+        !self.queue.is_full()
+    }
+
+    /// Everything up to here has been passed. None before the first [`Hub::begin`], and between
+    /// [`Action::Restart`] and the next.
+    #[must_use]
+    pub fn position(&self) -> Option<Cursor> {
+        self.position
+    }
+
+    /// The last message the spine brought: a spine that was lost goes on after it.
+    #[must_use]
+    pub fn taken(&self) -> Seq {
+        self.queue.taken()
+    }
+
+    /// Sizes and counters.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        Stats {
+            position: self.position.map_or(Seq::ZERO, |position| position.seq),
+            taken: self.queue.taken(),
+            queue_entries: self.queue.len(),
+            queue_bytes: self.queue.bytes(),
+            early_bytes: self.queue.early_bytes(),
+            connections: self.roster.connections.len(),
+            users: self.roster.users.len(),
+            interests: self.interest.len(),
+            ..self.stats
+        }
+    }
+
+    fn bye(&mut self, reason: ByeReason) -> Bytes {
+        let (least, most) = (self.config.bye_retry_least, self.config.bye_retry_most);
+        crate::frame::bye(reason, self.chance.between(least, most))
+    }
+
+    /// Sends everyone away and drops what waits. What was followed lingers, for most will come back.
+    fn forget(&mut self, now: Instant) {
+        self.queue = Queue::new(Seq::ZERO, limits(&self.config));
+        let mut connections: Vec<_> = self.roster.connections.keys().copied().collect();
+        connections.sort_unstable();
+        for connection in connections {
+            self.close(connection, ByeReason::Unavailable, now);
+        }
+    }
+}
+
+fn limits(config: &HubConfig) -> Limits {
+    Limits {
+        entries: config.max_queue_entries,
+        bytes: config.max_queue_bytes,
+        early_bytes: config.max_early_bytes,
+    }
+}

@@ -1,0 +1,92 @@
+//! Where a connection begins. Reading history back is to come; its place is [`start`].
+
+use crier_domain::{Cursor, Seq};
+
+use crate::frame::ResetReason;
+
+/// What a client brought back from an earlier stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resume {
+    /// Nothing: it begins now.
+    Fresh,
+    /// This cursor.
+    At(Cursor),
+    /// A text that no fleet key opens.
+    Bad,
+}
+
+/// How a connection begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Start {
+    /// At the hub's position, with nothing missing.
+    Here,
+    /// At the hub's position, with something missing that the client must fetch again.
+    Reset(ResetReason),
+}
+
+/// How a connection begins that comes with `resume` while the hub is at `position`.
+pub(crate) fn start(resume: Resume, position: Cursor) -> Start {
+    let cursor = match resume {
+        Resume::Fresh => return Start::Here,
+        Resume::Bad => return Start::Reset(ResetReason::Damaged),
+        Resume::At(cursor) => cursor,
+    };
+    if cursor.epoch != position.epoch {
+        Start::Reset(ResetReason::Foreign)
+    } else if cursor.seq > position.seq {
+        Start::Reset(ResetReason::Ahead)
+    } else if cursor.seq < position.seq || cursor.seq == Seq::ZERO {
+        // Zero stands for "the reset was not seen": see `Hub::welcome`.
+        Start::Reset(ResetReason::Behind)
+    } else {
+        Start::Here
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crier_domain::Epoch;
+
+    #[test]
+    fn only_the_present_position_goes_on_without_a_reset() {
+        let at = |epoch, seq| Cursor {
+            epoch: Epoch::from_bits(epoch),
+            seq: Seq(seq),
+        };
+        let cases = [
+            ("fresh", Resume::Fresh, Start::Here),
+            ("here", Resume::At(at(1, 9)), Start::Here),
+            (
+                "behind",
+                Resume::At(at(1, 8)),
+                Start::Reset(ResetReason::Behind),
+            ),
+            (
+                "zero",
+                Resume::At(at(1, 0)),
+                Start::Reset(ResetReason::Behind),
+            ),
+            (
+                "ahead",
+                Resume::At(at(1, 10)),
+                Start::Reset(ResetReason::Ahead),
+            ),
+            (
+                "another life",
+                Resume::At(at(2, 9)),
+                Start::Reset(ResetReason::Foreign),
+            ),
+            ("damaged", Resume::Bad, Start::Reset(ResetReason::Damaged)),
+        ];
+        for (what, resume, expected) in cases {
+            assert_eq!(start(resume, at(1, 9)), expected, "{what}");
+        }
+        let empty = at(1, 0);
+        assert_eq!(
+            start(Resume::At(empty), empty),
+            Start::Reset(ResetReason::Behind)
+        );
+        assert_eq!(start(Resume::Fresh, empty), Start::Here);
+    }
+}

@@ -1,0 +1,48 @@
+//! The hub's counters, for metrics.
+
+use crier_domain::Seq;
+
+/// A moment's look at the hub. Counters only rise.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Everything up to here has been passed.
+    pub position: Seq,
+    /// The last entry that the spine brought.
+    pub taken: Seq,
+    /// Entries that wait to be passed.
+    pub queue_entries: usize,
+    /// Bytes of payloads of waiting entries, there or being fetched.
+    pub queue_bytes: usize,
+    /// Bytes of live copies that came before their entry.
+    pub early_bytes: usize,
+    /// Open connections, those waiting for a snapshot included.
+    pub connections: usize,
+    /// Users with a connection.
+    pub users: usize,
+    /// Communities followed, lingering ones included.
+    pub interests: usize,
+    /// Counter: entries passed.
+    pub passed: u64,
+    /// Counter: payloads of waiting entries that came without having been asked for.
+    pub live: u64,
+    /// Counter: fetches asked for, repeated ones included.
+    pub fetches: u64,
+    /// Counter: payloads that came after having been asked for.
+    pub fetched: u64,
+    /// Counter: payloads that the log no longer had.
+    pub gone: u64,
+    /// Counter: payloads that can't be read. Only the relay writes to the log, so this is an alarm.
+    pub malformed: u64,
+    /// Counter: payloads dropped to keep a bound, to be fetched when their turn comes.
+    pub dropped: u64,
+    /// Counter: events delivered to at least one connection.
+    pub events: u64,
+    /// Counter: frames of events, over all connections.
+    pub delivered: u64,
+    /// Counter: `reset` frames.
+    pub resets: u64,
+    /// Counter: snapshots applied.
+    pub snapshots: u64,
+    /// Counter: connections closed by the hub.
+    pub closed: u64,
+}
