@@ -2,6 +2,7 @@
 
 const TIMEOUT_MS = 15_000;
 const RENEW_BEFORE_MS = 30_000;
+const PAGE = 200; // entries, the most that the API gives at once
 
 /** An answer that was not 2xx, or none at all; `message` is what the server says to the reader. */
 export class Problem extends Error {
@@ -50,6 +51,22 @@ export class Api {
 
   get(path) {
     return this.#call("GET", path);
+  }
+
+  /**
+   * A list, page after page. The rest of the answer is the first page's: its `last_event_id` is the
+   * earliest, and what happened while the other pages came is sent from there.
+   */
+  async list(path, name) {
+    const url = new URL(path, location.href);
+    url.searchParams.set("limit", PAGE);
+    const answer = await this.get(url);
+    for (let page = answer[name]; page.length === PAGE; ) {
+      url.searchParams.set("after", page.at(-1).id);
+      page = (await this.get(url))[name];
+      answer[name].push(...page);
+    }
+    return answer;
   }
 
   post(path, body) {

@@ -227,7 +227,7 @@ class Session {
   #onSubscription({ community_id: communityId, article_id: articleId }, isSubscribed) {
     const community = this.#communities.find(({ id }) => id === communityId);
     const article = community?.articles?.find(({ article_id: id }) => id === articleId);
-    if (article && article.is_subscribed === isSubscribed) return;
+    if (article && Boolean(article.is_subscribed) === isSubscribed) return;
     if (article && this.#busy.has(article.community_article_id)) return;
     this.#refreshSoon();
     if (isSubscribed && this.#view?.shows(communityId, articleId)) this.#reload();
@@ -323,7 +323,7 @@ function countUnseen() {
 }
 
 function showGateways(gateways) {
-  const options = gateways.map((url, index) => el("option", { value: index + 1 }, `Gateway ${index + 1} (:${new URL(url).port})`));
+  const options = gateways.map((url, index) => el("option", { value: index + 1 }, `Gateway ${index + 1} · ${new URL(url).port}`));
   $("gateway").replaceChildren(...options);
   $("gateway").value = String(gatewayInUrl(gateways));
   $("gateway").disabled = false;

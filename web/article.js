@@ -85,7 +85,7 @@ export class ArticleView {
     const path = `/api/articles/${encodeURIComponent(article.article_slug)}/discussions/?community_id=${community.id}`;
     this.#root.setAttribute("aria-busy", "true");
     try {
-      const { discussions, last_event_id: lastEventId } = await this.#api.get(path);
+      const { discussions, last_event_id: lastEventId } = await this.#api.list(path, "discussions");
       discussions.forEach((discussion) => thread.putDiscussion(discussion));
       for (const { id } of thread.discussions().slice(0, OPEN_AT_FIRST)) {
         if (!this.#folds.has(id)) this.#folds.set(id, true);
@@ -120,7 +120,7 @@ export class ArticleView {
   }
 
   async #fetchComments(thread, discussionId) {
-    const { comments } = await this.#api.get(`/api/discussions/${discussionId}/comments/`);
+    const { comments } = await this.#api.list(`/api/discussions/${discussionId}/comments/`, "comments");
     comments.forEach((comment) => thread.putComment(comment));
     thread.complete.add(discussionId);
   }
@@ -315,6 +315,7 @@ function keyOf({ comment }) {
   return comment.id;
 }
 
+/** Allows for a server that takes the clock twice when it stores something new. */
 function isEdited({ created_at: createdAt, updated_at: updatedAt }) {
-  return Date.parse(updatedAt) > Date.parse(createdAt);
+  return Date.parse(updatedAt) - Date.parse(createdAt) > 1000;
 }

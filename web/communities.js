@@ -56,7 +56,7 @@ export class CommunityList {
     const unread = el("span", { class: "unread", hidden: true });
     const title = el("span", {});
     const status = el("span", { class: "chip" });
-    const pick = el("button", { type: "button", class: "pick", "data-testid": "article-link" }, title, status, unread);
+    const pick = el("button", { type: "button", class: "pick", "data-testid": "article-link" }, title, " ", status, " ", unread);
     const follow = el("button", { type: "button", role: "switch", class: "switch", "data-testid": "subscribe-toggle" }, el("i", { "aria-hidden": "true" }));
     const node = el("li", { class: "article", "data-testid": "article", "data-article-slug": slug }, pick, follow);
     node.show = ({ community, article }) => {
@@ -72,7 +72,7 @@ export class CommunityList {
       setText(unread, count ? `${count} new` : "");
       unread.hidden = !count;
       follow.hidden = community.type === "public" || community.role === null;
-      follow.setAttribute("aria-checked", String(article.is_subscribed));
+      follow.setAttribute("aria-checked", String(Boolean(article.is_subscribed)));
       follow.setAttribute("aria-label", `Follow ${article.article_title}`);
       follow.title = article.is_subscribed ? "You follow this article" : "You don’t follow this article";
       follow.toggleAttribute("aria-busy", this.#state.busy.has(id));

@@ -2,6 +2,7 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 const FRESH_MS = 4000;
+const PAUSE_MS = 40;
 
 /**
  * Makes an element. `onclick` and the like take functions, booleans set or omit an attribute, children are
@@ -79,15 +80,23 @@ export function highlight(node) {
   setTimeout(() => node.classList.remove("fresh"), FRESH_MS);
 }
 
-/** Runs `work` once after everything that is happening now; not by animation frame, which hidden windows have none of. */
+/**
+ * Gathers calls: runs `work` after everything that is happening now, and after a run leaves a pause, so that a
+ * burst costs a few runs. Not by animation frame: hidden windows have none.
+ */
 export function coalesced(work) {
   let isDue = false;
+  let lastRun = -PAUSE_MS;
+  const run = () => {
+    isDue = false;
+    work();
+    lastRun = performance.now();
+  };
   return () => {
     if (isDue) return;
     isDue = true;
-    queueMicrotask(() => {
-      isDue = false;
-      work();
-    });
+    const pause = lastRun + PAUSE_MS - performance.now();
+    if (pause > 0) setTimeout(run, pause);
+    else queueMicrotask(run);
   };
 }

@@ -86,7 +86,7 @@ function frameRow(frame, latency, isReplayed) {
         clock(frame.receivedAt),
         el("code", { class: "peek", "aria-hidden": "true" }, frame.data ?? frame.raw),
       ),
-      el("pre", { tabindex: 0 }, ...frame.raw.split("\n").flatMap(rawLine)),
+      el("pre", {}, ...frame.raw.split("\n").flatMap(rawLine)),
     ),
   );
 }
