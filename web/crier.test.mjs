@@ -1,4 +1,4 @@
-// `node --test web/`: the client against streams cut at every place, and the thread's rules. No packages.
+// `node --test web/crier.test.mjs`: the client against streams cut at every place, and the thread's rules. No packages.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
