@@ -180,7 +180,7 @@ fn describe(error: figment::Error, figment: &Figment) -> ConfigError {
         }
         Kind::InvalidLength(_, expected) => format!("must have {expected}"),
         Kind::UnknownVariant(_, known) => format!("must be one of: {}", known.join(", ")),
-        Kind::UnknownField(_, known) if known.is_empty() => "is not a setting".to_owned(),
+        Kind::UnknownField(_, []) => "is not a setting".to_owned(),
         Kind::UnknownField(_, known) => {
             format!("is not a setting; known here: {}", known.join(", "))
         }

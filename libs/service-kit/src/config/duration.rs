@@ -30,6 +30,11 @@ pub struct HumanDuration(Duration);
 pub struct HumanDurationError;
 
 impl HumanDuration {
+    /// For defaults in code.
+    pub const fn new(duration: Duration) -> Self {
+        Self(duration)
+    }
+
     /// The duration itself.
     pub const fn get(self) -> Duration {
         self.0

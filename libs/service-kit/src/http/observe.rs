@@ -26,7 +26,7 @@ pub(super) async fn observe(
 ) -> Response {
     let id = RequestId::from_headers(request.headers());
     request.extensions_mut().insert(id.clone());
-    let mut seen = Seen::new(&request, &id, metrics);
+    let mut seen = Seen::new(&request, id.clone(), metrics);
 
     let response = next.run(request).instrument(seen.span.clone()).await;
 
@@ -43,24 +43,25 @@ struct Seen {
     span: Span,
     metrics: HttpMetrics,
     started: Instant,
+    id: RequestId,
     method: &'static str,
     route: String,
-    operational: bool,
+    /// Never the query: it may hold a ticket.
+    path: String,
     status: u16,
 }
 
 impl Seen {
-    fn new(request: &Request, id: &RequestId, metrics: HttpMetrics) -> Self {
+    fn new(request: &Request, id: RequestId, metrics: HttpMetrics) -> Self {
         let route = request
             .extensions()
             .get::<MatchedPath>()
             .map_or(UNMATCHED, MatchedPath::as_str);
         let method = known_method(request.method());
-        let operational = is_operational(route);
-        let span = if operational {
+        let path = request.uri().path();
+        let span = if is_operational(route) {
             Span::none()
         } else {
-            // Never the query: it may hold a ticket.
             tracing::info_span!(
                 "http.request",
                 otel.kind = "server",
@@ -68,7 +69,7 @@ impl Seen {
                 http.request.method = method,
                 http.route = route,
                 http.response.status_code = Empty,
-                url.path = request.uri().path(),
+                url.path = path,
                 request_id = %id,
             )
         };
@@ -79,9 +80,10 @@ impl Seen {
             span,
             metrics,
             started: Instant::now(),
+            id,
             method,
             route: route.to_owned(),
-            operational,
+            path: path.to_owned(),
             status: CLIENT_LEFT,
         }
     }
@@ -89,25 +91,44 @@ impl Seen {
 
 impl Drop for Seen {
     fn drop(&mut self) {
-        let Self { status, .. } = *self;
         let took = self.started.elapsed();
-        self.metrics.record(&self.route, self.method, status, took);
-        self.span.record("http.response.status_code", status);
-        if status >= 500 {
+        self.metrics
+            .record(&self.route, self.method, self.status, took);
+        self.span.record("http.response.status_code", self.status);
+        if self.status >= 500 {
             self.span.record("otel.status_code", "ERROR");
         }
-        let duration_ms = took.as_secs_f64() * 1000.0;
+        self.log(took.as_secs_f64() * 1000.0);
+    }
+}
+
+impl Seen {
+    /// One line that stands alone, whatever the filter does with the span.
+    fn log(&self, duration_ms: f64) {
         let trace_id = telemetry::trace_id_of(&self.span);
-        let trace_id = trace_id.as_deref();
-        self.span.in_scope(|| {
-            if self.operational {
-                tracing::debug!(target: telemetry::ACCESS_LOG, route = %self.route, status, duration_ms, "answered");
-            } else if status >= 500 {
-                tracing::warn!(target: telemetry::ACCESS_LOG, status, duration_ms, trace_id, "answered");
-            } else {
-                tracing::info!(target: telemetry::ACCESS_LOG, status, duration_ms, trace_id, "answered");
-            }
-        });
+        macro_rules! line {
+            ($level:ident) => {
+                tracing::$level!(
+                    target: telemetry::ACCESS_LOG,
+                    parent: None,
+                    method = self.method,
+                    path = self.path,
+                    route = self.route,
+                    status = self.status,
+                    duration_ms,
+                    request_id = self.id.as_str(),
+                    trace_id,
+                    "answered"
+                )
+            };
+        }
+        if is_operational(&self.route) {
+            line!(debug);
+        } else if self.status >= 500 {
+            line!(warn);
+        } else {
+            line!(info);
+        }
     }
 }
 

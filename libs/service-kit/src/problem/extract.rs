@@ -100,11 +100,22 @@ fn refused_path(rejection: &PathRejection) -> Problem {
 
 /// The cause below axum's own sentence: with the field's path before and the line and column after it.
 fn outer(error: &dyn Error) -> String {
-    shortened(
-        &error
-            .source()
-            .map_or_else(|| error.to_string(), ToString::to_string),
-    )
+    let reason = error
+        .source()
+        .map_or_else(|| error.to_string(), ToString::to_string);
+    shortened(&without_type_name(&reason))
+}
+
+/// serde speaks of "struct NewComment"; clients know no structs.
+fn without_type_name(reason: &str) -> String {
+    const MARK: &str = "expected struct ";
+    match reason.split_once(MARK) {
+        Some((before, after)) => {
+            let rest = after.trim_start_matches(|c: char| c.is_alphanumeric() || c == '_');
+            format!("{before}expected an object{rest}")
+        }
+        None => reason.to_owned(),
+    }
 }
 
 /// The last cause, in the words of the parser.

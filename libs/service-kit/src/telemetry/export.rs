@@ -24,6 +24,16 @@ const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 
 /// A processor that exports to the collector at `endpoint`.
 pub(super) fn processor(endpoint: &str) -> Result<BatchSpanProcessor, TelemetryError> {
+    let config = BatchConfigBuilder::default()
+        .with_max_queue_size(QUEUED_SPANS)
+        .with_scheduled_delay(EXPORT_EVERY)
+        .build();
+    Ok(BatchSpanProcessor::builder(on_runtime(endpoint)?)
+        .with_batch_config(config)
+        .build())
+}
+
+fn on_runtime(endpoint: &str) -> Result<OnRuntime, TelemetryError> {
     let exporter = opentelemetry_otlp::SpanExporter::builder()
         .with_http()
         .with_protocol(Protocol::HttpBinary)
@@ -31,18 +41,11 @@ pub(super) fn processor(endpoint: &str) -> Result<BatchSpanProcessor, TelemetryE
         .with_timeout(EXPORT_TIMEOUT)
         .build()
         .map_err(TelemetryError::Exporter)?;
-    let on_runtime = OnRuntime {
+    Ok(OnRuntime {
         exporter: Arc::new(exporter),
         runtime: Handle::try_current().map_err(|_| TelemetryError::NoRuntime)?,
         complained: Mutex::new(None),
-    };
-    let config = BatchConfigBuilder::default()
-        .with_max_queue_size(QUEUED_SPANS)
-        .with_scheduled_delay(EXPORT_EVERY)
-        .build();
-    Ok(BatchSpanProcessor::builder(on_runtime)
-        .with_batch_config(config)
-        .build())
+    })
 }
 
 fn traces_url(endpoint: &str) -> Result<String, TelemetryError> {
@@ -108,6 +111,55 @@ impl SpanExporter for OnRuntime {
         // Called while the processor is built, before any export shares the exporter.
         if let Some(exporter) = Arc::get_mut(&mut self.exporter) {
             exporter.set_resource(resource);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tracing::{Event, Subscriber};
+    use tracing_subscriber::layer::{Context, SubscriberExt};
+    use tracing_subscriber::{Layer, Registry};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<AtomicUsize>);
+
+    impl<S: Subscriber> Layer<S> for Lines {
+        fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+            if event.metadata().target() == module_path!().trim_end_matches("::tests") {
+                self.0.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_collector_that_is_down_is_mentioned_once() {
+        let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = closed.local_addr().unwrap();
+        drop(closed);
+        let exporter = on_runtime(&format!("http://{address}")).unwrap();
+        let lines = Lines::default();
+        let subscriber = Registry::default().with(lines.clone());
+        let _guard = tracing::subscriber::set_default(subscriber);
+        for _ in 0..3 {
+            assert!(exporter.export(Vec::new()).await.is_err());
+        }
+        assert_eq!(lines.0.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn the_path_is_added_to_a_base_url() {
+        for (endpoint, url) in [
+            ("http://localhost:4318", "http://localhost:4318/v1/traces"),
+            ("http://localhost:4318/", "http://localhost:4318/v1/traces"),
+            ("http://c/otlp", "http://c/otlp/v1/traces"),
+            ("http://c:4318/v1/traces", "http://c:4318/v1/traces"),
+        ] {
+            assert_eq!(traces_url(endpoint).unwrap(), url);
         }
     }
 }
