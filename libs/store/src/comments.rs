@@ -1,0 +1,144 @@
+//! Comments in discussions, three levels deep.
+
+use crier_domain::{CommentId, DiscussionId, UserId};
+
+use crate::error::StoreError;
+use crate::model::{Comment, Discussion, Listed, Page};
+use crate::sql::{Row, now_ms, values};
+use crate::store::{Reader, Store};
+use crate::tx::Tx;
+
+/// The deepest level of a comment; the first is 1.
+pub const MAX_DEPTH: u8 = 3;
+
+/// What became of a comment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NewComment {
+    /// It was written.
+    Written(Comment),
+    /// What it answers is not in this discussion; nothing changed.
+    NoSuchParent,
+    /// What it answers is on the deepest level; nothing changed.
+    TooDeep,
+}
+
+/// A comment `x` that user `$1` may read: members do, and everyone in a public community.
+const READABLE: &str =
+    "SELECT x.id, x.discussion_id, x.parent_id, x.depth, x.author_id, u.username, x.content,
+        x.created_at, x.updated_at
+    FROM comments x JOIN users u ON u.id = x.author_id
+    JOIN discussions d ON d.id = x.discussion_id JOIN communities c ON c.id = d.community_id
+    WHERE (c.kind = 'public' OR EXISTS (
+        SELECT 1 FROM memberships m WHERE m.community_id = c.id AND m.user_id = $1))";
+
+impl Reader {
+    /// The comment, if this user may read it.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn find_comment(
+        &self,
+        user: UserId,
+        id: CommentId,
+    ) -> Result<Option<Comment>, StoreError> {
+        let sql = format!("{READABLE} AND x.id = $2");
+        let row = self.db.first(&sql, values![user.get(), id.get()]).await?;
+        row.as_ref().map(read).transpose()
+    }
+
+    /// Those comments of a discussion that this user may read, oldest first.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn comments(
+        &self,
+        user: UserId,
+        discussion: DiscussionId,
+        page: Page<CommentId>,
+    ) -> Result<Vec<Comment>, StoreError> {
+        let sql =
+            format!("{READABLE} AND x.discussion_id = $2 AND x.id > $3 ORDER BY x.id LIMIT $4");
+        let after = page.after.map_or(0, i64::from);
+        let values = values![user.get(), discussion.get(), after, i64::from(page.limit)];
+        let rows = self.db.all(&sql, values).await?;
+        rows.iter().map(read).collect()
+    }
+}
+
+impl Store {
+    /// As [`Reader::comments`], with the log's position from before: what the list lacks comes after it.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn list_comments(
+        &self,
+        user: UserId,
+        discussion: DiscussionId,
+        page: Page<CommentId>,
+    ) -> Result<Listed<Comment>, StoreError> {
+        let reader = self.read().await?;
+        let position = reader.relay_position().await?;
+        let items = reader.comments(user, discussion, page).await?;
+        Ok(Listed { items, position })
+    }
+}
+
+impl Tx {
+    /// Writes a comment, in answer to `parent` or at the first level. That its author may do so has been asked
+    /// under this lock.
+    ///
+    /// # Errors
+    /// [`StoreError::NotLocked`] without the community's lock, shared at least.
+    pub async fn create_comment(
+        &self,
+        discussion: &Discussion,
+        author: UserId,
+        parent: Option<CommentId>,
+        content: &str,
+    ) -> Result<NewComment, StoreError> {
+        self.needs_shared(discussion.community_id)?;
+        let depth = match parent {
+            None => 1,
+            Some(parent) => {
+                let sql = "SELECT depth FROM comments WHERE id = $1 AND discussion_id = $2";
+                let values = values![parent.get(), discussion.id.get()];
+                match self.db.first(sql, values).await? {
+                    None => return Ok(NewComment::NoSuchParent),
+                    Some(row) => row.number("depth")? + 1,
+                }
+            }
+        };
+        if depth > i64::from(MAX_DEPTH) {
+            return Ok(NewComment::TooDeep);
+        }
+        let sql = "INSERT INTO comments (discussion_id, parent_id, depth, author_id, content, created_at,
+                updated_at)
+            VALUES ($1, $2, $3, $4, $5, $6, $6)
+            RETURNING id, discussion_id, parent_id, depth, author_id, content, created_at, updated_at,
+                (SELECT username FROM users WHERE id = $4) AS username";
+        let values = values![
+            discussion.id.get(),
+            parent.map(i64::from),
+            depth,
+            author.get(),
+            content,
+            now_ms(),
+        ];
+        let row = self.db.only(sql, values).await?;
+        Ok(NewComment::Written(read(&row)?))
+    }
+}
+
+fn read(row: &Row) -> Result<Comment, StoreError> {
+    Ok(Comment {
+        id: row.id("id")?,
+        discussion_id: row.id("discussion_id")?,
+        parent_id: row.maybe_id("parent_id")?,
+        depth: u8::try_from(row.number("depth")?).map_err(|_| StoreError::unreadable("depth"))?,
+        author_id: row.id("author_id")?,
+        author_username: row.text("username")?,
+        content: row.text("content")?,
+        created_at: row.moment("created_at")?,
+        updated_at: row.moment("updated_at")?,
+    })
+}

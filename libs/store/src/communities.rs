@@ -1,0 +1,149 @@
+//! Communities, and what a change of their kind means for their members.
+
+use crier_domain::{CommunityId, UserId};
+
+use crate::auto_subscriptions::AutoSubscribed;
+use crate::error::StoreError;
+use crate::model::{Community, CommunityView, Page};
+use crate::sql::{Row, pair_list, values};
+use crate::store::Reader;
+use crate::tx::Tx;
+use crate::words::{CommunityKind, Role};
+
+/// A community `c` and the membership `m` that the user `$1` has in it, if any.
+const VIEW: &str = "SELECT c.id, c.name, c.kind, m.role,
+        (SELECT COUNT(*) FROM memberships x WHERE x.community_id = c.id) AS member_count
+    FROM communities c LEFT JOIN memberships m ON m.community_id = c.id AND m.user_id = $1";
+
+impl Reader {
+    /// The community, if this user may know of it: a hidden one only as a member. What is in a private one is
+    /// nevertheless for members alone: see [`CommunityView::role`].
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn find_community(
+        &self,
+        user: UserId,
+        id: CommunityId,
+    ) -> Result<Option<CommunityView>, StoreError> {
+        let sql =
+            format!("{VIEW} WHERE c.id = $2 AND (c.kind <> 'hidden' OR m.user_id IS NOT NULL)");
+        let row = self.db.first(&sql, values![user.get(), id.get()]).await?;
+        row.as_ref().map(read_view).transpose()
+    }
+
+    /// The communities of this user and all public ones, by ascending id.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn communities(
+        &self,
+        user: UserId,
+        page: Page<CommunityId>,
+    ) -> Result<Vec<CommunityView>, StoreError> {
+        let sql = format!(
+            "{VIEW} WHERE c.id > $2 AND (c.kind = 'public' OR m.user_id IS NOT NULL)
+            ORDER BY c.id LIMIT $3"
+        );
+        let after = page.after.map_or(0, i64::from);
+        let values = values![user.get(), after, i64::from(page.limit)];
+        let rows = self.db.all(&sql, values).await?;
+        rows.iter().map(read_view).collect()
+    }
+}
+
+impl Tx {
+    /// Makes a community, whose first admin is `creator`. This transaction then counts as holding its exclusive
+    /// lock: nobody else can know of it before the commit.
+    ///
+    /// # Errors
+    /// [`StoreError::Missing`] for an unknown user, [`StoreError::TooManyEntries`].
+    pub async fn create_community(
+        &self,
+        creator: UserId,
+        name: &str,
+        kind: CommunityKind,
+    ) -> Result<Community, StoreError> {
+        let sql = "INSERT INTO communities (name, kind) VALUES ($1, $2) RETURNING id, name, kind";
+        let row = self.db.only(sql, values![name, kind.as_str()]).await?;
+        let community = read(&row)?;
+        self.made(community.id);
+        self.add_member(community.id, creator, Role::Admin).await?;
+        Ok(community)
+    }
+
+    /// Gives the community another name. `false`: there is no such community.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn rename_community(&self, id: CommunityId, name: &str) -> Result<bool, StoreError> {
+        let sql = "UPDATE communities SET name = $2 WHERE id = $1";
+        Ok(self.db.run(sql, values![id.get(), name]).await? > 0)
+    }
+
+    /// Makes the community public, private or hidden. Turned public, all its subscriptions end. Turned from public,
+    /// its memberships become active anew and its admins follow every published article.
+    ///
+    /// `None`: there is no such community. Otherwise what was subscribed automatically.
+    ///
+    /// # Errors
+    /// [`StoreError::NotLocked`] without the community's exclusive lock.
+    pub async fn set_community_kind(
+        &self,
+        id: CommunityId,
+        kind: CommunityKind,
+    ) -> Result<Option<AutoSubscribed>, StoreError> {
+        self.needs_exclusive(id)?;
+        let sql = "SELECT id, name, kind FROM communities WHERE id = $1";
+        let Some(row) = self.db.first(sql, values![id.get()]).await? else {
+            return Ok(None);
+        };
+        let before = read(&row)?.kind;
+        let sql = "UPDATE communities SET kind = $2 WHERE id = $1";
+        self.db.run(sql, values![id.get(), kind.as_str()]).await?;
+        match (before, kind) {
+            (CommunityKind::Public, CommunityKind::Private | CommunityKind::Hidden) => {
+                self.renew_memberships(id).await?;
+                Ok(Some(self.subscribe_admins_to_all_published(id).await?))
+            }
+            (CommunityKind::Private | CommunityKind::Hidden, CommunityKind::Public) => {
+                self.end_all_subscriptions(id).await?;
+                self.outbox_users(&self.member_ids(id).await?).await?;
+                Ok(Some(AutoSubscribed::default()))
+            }
+            _ => Ok(Some(AutoSubscribed::default())),
+        }
+    }
+
+    /// The community enters all its members' snapshots: one row each, which is the membership's fence.
+    async fn renew_memberships(&self, id: CommunityId) -> Result<(), StoreError> {
+        let fences = self.outbox_users(&self.member_ids(id).await?).await?;
+        let fences = pair_list(fences.iter().map(|(user, fence)| (user.get(), fence.0)));
+        let sql = "UPDATE memberships SET fence = f.b FROM {pairs:2} f
+            WHERE memberships.community_id = $1 AND memberships.user_id = f.a";
+        self.db.run(sql, values![id.get(), fences]).await?;
+        Ok(())
+    }
+
+    async fn member_ids(&self, id: CommunityId) -> Result<Vec<UserId>, StoreError> {
+        let sql = "SELECT user_id FROM memberships WHERE community_id = $1 ORDER BY user_id";
+        let rows = self.db.all(sql, values![id.get()]).await?;
+        rows.iter().map(|row| row.id("user_id")).collect()
+    }
+}
+
+fn read(row: &Row) -> Result<Community, StoreError> {
+    Ok(Community {
+        id: row.id("id")?,
+        name: row.text("name")?,
+        kind: row.word("kind")?,
+    })
+}
+
+fn read_view(row: &Row) -> Result<CommunityView, StoreError> {
+    Ok(CommunityView {
+        community: read(row)?,
+        role: row.maybe_word("role")?,
+        member_count: row.count("member_count")?,
+    })
+}

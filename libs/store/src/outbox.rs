@@ -1,0 +1,72 @@
+//! Rows for the relay, added by changes in their own transaction.
+
+use crier_domain::{Audience, Event, OutboxId, UserId};
+
+use crate::error::StoreError;
+use crate::sql::{id_list, now_ms, values};
+use crate::tx::Tx;
+
+impl Tx {
+    /// Adds an event; its row's id is the event's fence.
+    ///
+    /// # Errors
+    /// [`StoreError::NotLocked`] without the community's lock, shared at least.
+    pub async fn outbox_event(&self, event: &Event) -> Result<OutboxId, StoreError> {
+        self.needs_shared(event.community)?;
+        let (audience, named) = match &event.audience {
+            Audience::Subscribers => ("subscribers", None),
+            Audience::Members => ("members", None),
+            Audience::Users(users) => ("users", Some(id_list(users))),
+        };
+        let sql = "INSERT INTO outbox (event_id, community_id, article_id, audience, named, exclude_user, body,
+                traceparent, created_at)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING id";
+        let values = values![
+            event.id.0,
+            event.community.get(),
+            event.article.map(i64::from),
+            audience,
+            named,
+            event.exclude.map(i64::from),
+            event.body.to_vec(),
+            self.trace.clone(),
+            now_ms(),
+        ];
+        let row = self.db.only(sql, values).await?;
+        self.added_rows();
+        Ok(OutboxId(row.number("id")?))
+    }
+
+    /// Adds "what this user may receive has changed". Its id is the fence of what becomes active with it.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn outbox_user(&self, user: UserId) -> Result<OutboxId, StoreError> {
+        let sql = "INSERT INTO outbox (user_id, traceparent, created_at) VALUES ($1, $2, $3) RETURNING id";
+        let values = values![user.get(), self.trace.clone(), now_ms()];
+        let row = self.db.only(sql, values).await?;
+        self.added_rows();
+        Ok(OutboxId(row.number("id")?))
+    }
+
+    /// Adds one row for each of these users, in one statement.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn outbox_users(
+        &self,
+        users: &[UserId],
+    ) -> Result<Vec<(UserId, OutboxId)>, StoreError> {
+        if users.is_empty() {
+            return Ok(Vec::new());
+        }
+        let sql = "INSERT INTO outbox (user_id, traceparent, created_at)
+            SELECT u.id, $2, $3 FROM {ids:1} u ORDER BY u.id RETURNING id, user_id";
+        let values = values![id_list(users), self.trace.clone(), now_ms()];
+        let rows = self.db.all(sql, values).await?;
+        self.added_rows();
+        rows.iter()
+            .map(|row| Ok((row.id("user_id")?, OutboxId(row.number("id")?))))
+            .collect()
+    }
+}

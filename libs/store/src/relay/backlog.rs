@@ -1,0 +1,118 @@
+//! What has not been sent.
+
+use crier_domain::{Audience, Event, EventId, OutboxId, UserId};
+
+use crate::error::StoreError;
+use crate::sql::{Row, now_ms, values};
+use crate::store::{Reader, Store};
+
+/// One unsent row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutboxRow {
+    /// Its id, which is the event's fence.
+    pub id: OutboxId,
+    /// The trace of the request that wrote it.
+    pub traceparent: Option<String>,
+    /// What it stands for.
+    pub change: OutboxChange,
+}
+
+/// What an outbox row stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OutboxChange {
+    /// What this user may receive has changed.
+    User(UserId),
+    /// Something happened.
+    Event(Event),
+}
+
+impl Reader {
+    /// Unsent rows, at most `limit`: users' rows first over the whole backlog, each kind by ascending id. Several
+    /// rows of one user are all of them in the answer.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn unsent(&self, limit: usize) -> Result<Vec<OutboxRow>, StoreError> {
+        // One statement, one view of the table: were the users read before the events, an event could be found
+        // without the removal that was committed before it.
+        let sql = "SELECT u.* FROM (
+                SELECT 0 AS rank, id, traceparent, user_id, event_id, community_id, article_id, audience, named,
+                    exclude_user, body
+                FROM outbox WHERE sent_seq IS NULL AND user_id IS NOT NULL ORDER BY id LIMIT $1) u
+            UNION ALL SELECT e.* FROM (
+                SELECT 1 AS rank, id, traceparent, user_id, event_id, community_id, article_id, audience, named,
+                    exclude_user, body
+                FROM outbox WHERE sent_seq IS NULL AND event_id IS NOT NULL ORDER BY id LIMIT $1) e
+            ORDER BY rank, id LIMIT $1";
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let rows = self.db.all(sql, values![limit]).await?;
+        rows.iter().map(read).collect()
+    }
+
+    /// How many rows are unsent, for a metric and for tests.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn count_unsent(&self) -> Result<u64, StoreError> {
+        let sql = "SELECT COUNT(*) AS n FROM outbox WHERE sent_seq IS NULL";
+        self.db.only(sql, Vec::new()).await?.count("n")
+    }
+}
+
+impl Store {
+    /// Adds a user's outbox row unless one is unsent: a snapshot is on its way when this returns.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn ensure_snapshot_pending(&self, user: UserId) -> Result<(), StoreError> {
+        let sql = "INSERT INTO outbox (user_id, created_at) SELECT $1, $2
+            WHERE NOT EXISTS (SELECT 1 FROM outbox WHERE user_id = $1 AND sent_seq IS NULL)";
+        // The read first: an answer that nothing is to be done needn't wait for a writer.
+        let pending = "SELECT 1 AS one FROM outbox WHERE user_id = $1 AND sent_seq IS NULL LIMIT 1";
+        if self.db.first(pending, values![user.get()]).await?.is_some() {
+            return Ok(());
+        }
+        let added = self
+            .inner
+            .writer
+            .run(sql, values![user.get(), now_ms()])
+            .await?;
+        if added > 0 {
+            self.inner.wake.raise();
+        }
+        Ok(())
+    }
+}
+
+fn read(row: &Row) -> Result<OutboxRow, StoreError> {
+    let change = match row.maybe_id::<UserId>("user_id")? {
+        Some(user) => OutboxChange::User(user),
+        None => OutboxChange::Event(Event {
+            id: EventId(row.get("event_id")?),
+            community: row.id("community_id")?,
+            article: row.maybe_id("article_id")?,
+            audience: audience(row)?,
+            exclude: row.maybe_id("exclude_user")?,
+            body: row.get::<Vec<u8>>("body")?.into(),
+        }),
+    };
+    Ok(OutboxRow {
+        id: OutboxId(row.number("id")?),
+        traceparent: row.get("traceparent")?,
+        change,
+    })
+}
+
+fn audience(row: &Row) -> Result<Audience, StoreError> {
+    let unreadable = || StoreError::unreadable("audience");
+    match row.text("audience")?.as_str() {
+        "subscribers" => Ok(Audience::Subscribers),
+        "members" => Ok(Audience::Members),
+        "users" => {
+            let named = row.text("named")?;
+            let named = serde_json::from_str(&named).map_err(|_| unreadable())?;
+            Ok(Audience::Users(named))
+        }
+        _ => Err(unreadable()),
+    }
+}

@@ -1,0 +1,118 @@
+//! What the relay writes, each in one transaction under its term.
+
+use std::time::Duration;
+
+use crier_domain::{EventId, OutboxId, Seq};
+use sea_orm::Value;
+use tokio::time::timeout;
+
+use super::{Position, Term};
+use crate::error::StoreError;
+use crate::sql::{Db, Target, millis, pair_list, values};
+use crate::store::Store;
+
+/// The most sent rows that one call deletes, so that no other writer waits long.
+const TIDY_AT_MOST: i64 = 10_000;
+
+impl Store {
+    /// Marks exactly these rows sent and moves the position.
+    ///
+    /// # Errors
+    /// When the database fails; nothing is changed then.
+    pub async fn mark_sent(
+        &self,
+        term: Term,
+        rows: &[(OutboxId, Seq)],
+        position: Position,
+    ) -> Result<bool, StoreError> {
+        let pairs = pair_list(rows.iter().map(|(id, seq)| (id.0, seq.0.cast_signed())));
+        let sql = "UPDATE outbox SET sent_seq = p.b, sent_at = {now} FROM {pairs:1} p WHERE outbox.id = p.a";
+        let marks = (!rows.is_empty()).then(|| (sql, values![pairs]));
+        self.under_term(term, Some(position), marks).await
+    }
+
+    /// Marks the unsent rows of these events sent, which were found in the log, and moves the position.
+    ///
+    /// # Errors
+    /// When the database fails; nothing is changed then.
+    pub async fn mark_found(
+        &self,
+        term: Term,
+        events: &[(EventId, Seq)],
+        position: Position,
+    ) -> Result<bool, StoreError> {
+        let found: Vec<String> = events
+            .iter()
+            .map(|(id, seq)| format!(r#"["{id}",{}]"#, seq.0))
+            .collect();
+        let sql = "UPDATE outbox SET sent_seq = f.seq, sent_at = {now} FROM {found:1} f
+            WHERE outbox.event_id = f.event_id AND outbox.sent_seq IS NULL";
+        let found = format!("[{}]", found.join(","));
+        let marks = (!events.is_empty()).then(|| (sql, values![found]));
+        self.under_term(term, Some(position), marks).await
+    }
+
+    /// Records that a row was refused for good. The row stays, so that a stand-in can be sent for it.
+    ///
+    /// # Errors
+    /// When the database fails; nothing is changed then.
+    pub async fn bury(&self, term: Term, row: OutboxId, reason: &str) -> Result<bool, StoreError> {
+        let sql = "INSERT INTO dead_letters (outbox_id, event_id, user_id, community_id, article_id, body, reason,
+                created_at)
+            SELECT id, event_id, user_id, community_id, article_id, body, $2, {now} FROM outbox WHERE id = $1
+            ON CONFLICT (outbox_id) DO NOTHING";
+        // PostgreSQL's texts hold no NUL.
+        let reason = reason.replace('\0', "");
+        self.under_term(term, None, Some((sql, values![row.0, reason])))
+            .await
+    }
+
+    /// Deletes sent rows older than `age`, the oldest first and not too many at a time: the next call goes on.
+    ///
+    /// # Errors
+    /// When the database fails; nothing is changed then.
+    pub async fn tidy(&self, term: Term, age: Duration) -> Result<bool, StoreError> {
+        let sql = "DELETE FROM outbox WHERE id IN (
+            SELECT id FROM outbox WHERE sent_at < {now} - $1 ORDER BY sent_at LIMIT $2)";
+        let values = values![millis(age), TIDY_AT_MOST];
+        self.under_term(term, None, Some((sql, values))).await
+    }
+
+    /// Moves the position, or merely locks it, and runs the statement, if the term is the current one.
+    async fn under_term(
+        &self,
+        term: Term,
+        position: Option<Position>,
+        statement: Option<(&str, Vec<Value>)>,
+    ) -> Result<bool, StoreError> {
+        let writer = &self.inner.writer;
+        let tx = self.inner.begin_write().await?;
+        let db = Db {
+            target: Target::Transaction(tx),
+            ..*writer
+        };
+        let current = match position {
+            Some(position) => {
+                let (epoch, seq) = position.to_columns();
+                let sql = "UPDATE relay SET epoch = $2, seq = $3 WHERE id = 1 AND term = $1";
+                db.run(sql, values![term.0, epoch, seq]).await?
+            }
+            None => {
+                let sql = "UPDATE relay SET term = term WHERE id = 1 AND term = $1";
+                db.run(sql, values![term.0]).await?
+            }
+        };
+        if current == 0 {
+            return Ok(false);
+        }
+        if let Some((sql, values)) = statement {
+            db.run(sql, values).await?;
+        }
+        if let Target::Transaction(tx) = db.target {
+            timeout(writer.statement_timeout, tx.commit())
+                .await
+                .map_err(|_| StoreError::timeout())??;
+        }
+        Ok(true)
+    }
+}

@@ -1,0 +1,262 @@
+//! Statements and their answers: one text for both databases, with the few words in which they differ put in.
+//!
+//! Every value is bound, `$1`, `$2`, … on both. Lists of any length are bound as one JSON text, so that no limit on
+//! the number of binds matters and a prepared statement serves lists of all lengths.
+
+use std::str::FromStr;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use sea_orm::{
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, QueryResult,
+    Statement, TryGetable, Value,
+};
+use time::OffsetDateTime;
+use tokio::time::timeout;
+
+use crate::error::StoreError;
+
+/// The values of a statement, in the order of `$1`, `$2`, ….
+macro_rules! values {
+    ($($value:expr),* $(,)?) => { vec![$(sea_orm::Value::from($value)),*] };
+}
+pub(crate) use values;
+
+/// Where statements go: a pool, or one transaction.
+#[derive(Debug)]
+pub(crate) enum Target {
+    Pool(DatabaseConnection),
+    Transaction(DatabaseTransaction),
+}
+
+/// A target, with the longest time that a statement may take there.
+#[derive(Debug)]
+pub(crate) struct Db {
+    pub(crate) target: Target,
+    pub(crate) backend: DbBackend,
+    pub(crate) statement_timeout: Duration,
+}
+
+impl Db {
+    /// Runs a query for all its rows.
+    pub(crate) async fn all(&self, sql: &str, values: Vec<Value>) -> Result<Vec<Row>, StoreError> {
+        let statement = self.statement(sql, values);
+        let rows = match &self.target {
+            Target::Pool(pool) => self.in_time(pool.query_all_raw(statement)).await?,
+            Target::Transaction(tx) => self.in_time(tx.query_all_raw(statement)).await?,
+        };
+        Ok(rows.into_iter().map(Row).collect())
+    }
+
+    /// Runs a query for its first row.
+    pub(crate) async fn first(
+        &self,
+        sql: &str,
+        values: Vec<Value>,
+    ) -> Result<Option<Row>, StoreError> {
+        // All of them: on SQLite a statement that writes has to run to its end.
+        Ok(self.all(sql, values).await?.into_iter().next())
+    }
+
+    /// Runs a query that always has a row.
+    pub(crate) async fn only(&self, sql: &str, values: Vec<Value>) -> Result<Row, StoreError> {
+        let none = || StoreError::unreadable("(no row)");
+        self.first(sql, values).await?.ok_or_else(none)
+    }
+
+    /// Runs a statement for the number of rows that it changed.
+    pub(crate) async fn run(&self, sql: &str, values: Vec<Value>) -> Result<u64, StoreError> {
+        let statement = self.statement(sql, values);
+        let done = match &self.target {
+            Target::Pool(pool) => self.in_time(pool.execute_raw(statement)).await?,
+            Target::Transaction(tx) => self.in_time(tx.execute_raw(statement)).await?,
+        };
+        Ok(done.rows_affected())
+    }
+
+    /// Runs statements without values, in one go.
+    pub(crate) async fn script(&self, sql: &str) -> Result<(), StoreError> {
+        match &self.target {
+            Target::Pool(pool) => self.in_time(pool.execute_unprepared(sql)).await?,
+            Target::Transaction(tx) => self.in_time(tx.execute_unprepared(sql)).await?,
+        };
+        Ok(())
+    }
+
+    async fn in_time<T>(
+        &self,
+        work: impl Future<Output = Result<T, DbErr>>,
+    ) -> Result<T, StoreError> {
+        match timeout(self.statement_timeout, work).await {
+            Ok(done) => Ok(done?),
+            Err(_) => Err(StoreError::timeout()),
+        }
+    }
+
+    fn statement(&self, sql: &str, values: Vec<Value>) -> Statement {
+        if sql.contains('{') {
+            Statement::from_sql_and_values(self.backend, dialect(self.backend, sql), values)
+        } else {
+            Statement::from_sql_and_values(self.backend, sql, values)
+        }
+    }
+}
+
+/// Puts the database's own words in:
+///
+/// | word | is |
+/// |---|---|
+/// | `{now}` | the database's clock, Unix milliseconds |
+/// | `{ids:n}` | a table of one column `id`: the JSON list `$n` of whole numbers |
+/// | `{pairs:n}` | a table of two columns `a`, `b`: the JSON list `$n` of pairs of whole numbers |
+/// | `{found:n}` | a table of two columns `event_id`, `seq`: the JSON list `$n` of pairs of a UUID and a whole number |
+fn dialect(backend: DbBackend, sql: &str) -> String {
+    let postgres = backend == DbBackend::Postgres;
+    let mut done = String::with_capacity(sql.len() + 128);
+    let mut rest = sql;
+    while let Some((before, after)) = rest.split_once('{') {
+        done.push_str(before);
+        let (word, after) = after.split_once('}').unwrap_or((after, ""));
+        let (word, n) = word.split_once(':').unwrap_or((word, ""));
+        let elements = if postgres {
+            format!("json_array_elements(CAST(${n} AS json)) AS e (value)")
+        } else {
+            format!("json_each(${n}) AS e")
+        };
+        let number = |i: u8| format!("CAST(e.value ->> {i} AS BIGINT)");
+        match word {
+            "now" if postgres => {
+                done.push_str("CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)");
+            }
+            "now" => done.push_str("CAST(unixepoch('subsec') * 1000 AS INTEGER)"),
+            "ids" => done.push_str(&format!(
+                "(SELECT CAST(CAST(e.value AS TEXT) AS BIGINT) AS id FROM {elements})"
+            )),
+            "pairs" => done.push_str(&format!(
+                "(SELECT {} AS a, {} AS b FROM {elements})",
+                number(0),
+                number(1)
+            )),
+            "found" => {
+                let uuid = if postgres {
+                    "CAST(e.value ->> 0 AS uuid)"
+                } else {
+                    "unhex(e.value ->> 0, '-')"
+                };
+                done.push_str(&format!(
+                    "(SELECT {uuid} AS event_id, {} AS seq FROM {elements})",
+                    number(1)
+                ));
+            }
+            // A word that is none shows itself in the first test that meets it.
+            other => done.push_str(other),
+        }
+        rest = after;
+    }
+    done.push_str(rest);
+    done
+}
+
+/// A list of ids, to be bound for `{ids:n}`.
+pub(crate) fn id_list<Id: Copy + Into<i64>>(ids: &[Id]) -> String {
+    let mut text = String::with_capacity(ids.len() * 8 + 2);
+    text.push('[');
+    for (i, id) in ids.iter().enumerate() {
+        if i > 0 {
+            text.push(',');
+        }
+        let id: i64 = (*id).into();
+        text.push_str(&id.to_string());
+    }
+    text.push(']');
+    text
+}
+
+/// A list of pairs, to be bound for `{pairs:n}`.
+pub(crate) fn pair_list(pairs: impl IntoIterator<Item = (i64, i64)>) -> String {
+    let pairs: Vec<String> = pairs
+        .into_iter()
+        .map(|(a, b)| format!("[{a},{b}]"))
+        .collect();
+    format!("[{}]", pairs.join(","))
+}
+
+/// The application's clock, Unix milliseconds.
+pub(crate) fn now_ms() -> i64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// A moment from Unix milliseconds.
+pub(crate) fn moment(column: &str, ms: i64) -> Result<OffsetDateTime, StoreError> {
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(ms) * 1_000_000)
+        .map_err(|_| StoreError::unreadable(column))
+}
+
+/// A length of time in milliseconds, as the database adds it.
+pub(crate) fn millis(length: Duration) -> i64 {
+    i64::try_from(length.as_millis()).unwrap_or(i64::MAX / 4)
+}
+
+/// One row of an answer.
+pub(crate) struct Row(QueryResult);
+
+impl Row {
+    /// The column as the database holds it.
+    pub(crate) fn get<T: TryGetable>(&self, column: &str) -> Result<T, StoreError> {
+        Ok(self.0.try_get("", column)?)
+    }
+
+    /// A whole number.
+    pub(crate) fn number(&self, column: &str) -> Result<i64, StoreError> {
+        self.get(column)
+    }
+
+    /// A count, which is never negative.
+    pub(crate) fn count(&self, column: &str) -> Result<u64, StoreError> {
+        Ok(u64::try_from(self.number(column)?).unwrap_or_default())
+    }
+
+    /// An id.
+    pub(crate) fn id<Id: TryFrom<i64>>(&self, column: &str) -> Result<Id, StoreError> {
+        Id::try_from(self.number(column)?).map_err(|_| StoreError::unreadable(column))
+    }
+
+    /// An id, or null.
+    pub(crate) fn maybe_id<Id: TryFrom<i64>>(
+        &self,
+        column: &str,
+    ) -> Result<Option<Id>, StoreError> {
+        let Some(number) = self.get::<Option<i64>>(column)? else {
+            return Ok(None);
+        };
+        let id = Id::try_from(number).map_err(|_| StoreError::unreadable(column))?;
+        Ok(Some(id))
+    }
+
+    /// A text.
+    pub(crate) fn text(&self, column: &str) -> Result<String, StoreError> {
+        self.get(column)
+    }
+
+    /// One of a set of words.
+    pub(crate) fn word<W: FromStr>(&self, column: &str) -> Result<W, StoreError> {
+        let text = self.text(column)?;
+        text.parse().map_err(|_| StoreError::unreadable(column))
+    }
+
+    /// One of a set of words, or null.
+    pub(crate) fn maybe_word<W: FromStr>(&self, column: &str) -> Result<Option<W>, StoreError> {
+        let Some(text) = self.get::<Option<String>>(column)? else {
+            return Ok(None);
+        };
+        let word = text.parse().map_err(|_| StoreError::unreadable(column))?;
+        Ok(Some(word))
+    }
+
+    /// A moment.
+    pub(crate) fn moment(&self, column: &str) -> Result<OffsetDateTime, StoreError> {
+        moment(column, self.number(column)?)
+    }
+}
