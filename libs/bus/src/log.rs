@@ -1,0 +1,210 @@
+//! The log: the stream as the relay writes it and gateways read it.
+
+pub mod publish;
+pub mod stored;
+pub mod stream;
+
+use std::time::Duration;
+
+use async_nats::jetstream::ErrorCode;
+use async_nats::jetstream::message::StreamMessage;
+use async_nats::jetstream::stream::{Info, PurgeResponse, RawMessage};
+use async_nats::{Request, StatusCode};
+use crier_domain::log::HeadError;
+use crier_domain::subject::{self, STREAM};
+use crier_domain::{CommunityId, Seq, Subject, UserId};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::connection::Bus;
+use crate::error::{Outage, ServerError};
+use stored::{LastMark, Stored, StoredSnapshot};
+
+/// How long any replica may take for a direct get: it is asked to spare the leader, not to be waited for.
+const DIRECT_TIMEOUT: Duration = Duration::from_millis(750);
+
+/// The log. Cheap to clone.
+///
+/// Unless it says otherwise a read is answered by the stream's leader, which knows everything acknowledged. A read
+/// waits for a connection if there is none, and takes four seconds at most.
+#[derive(Clone)]
+pub struct Log {
+    bus: Bus,
+}
+
+/// Why the log could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// There was no answer to be had. Worth trying again.
+    #[error("the log can't be read: {0}")]
+    Unavailable(#[from] Outage),
+    /// Something stands there that the relay doesn't write.
+    #[error("message {seq} of the log is malformed")]
+    Head {
+        /// Where.
+        seq: Seq,
+        /// What is wrong.
+        #[source]
+        source: HeadError,
+    },
+    /// A mark without its content.
+    #[error("mark {seq} of the log is malformed")]
+    Mark {
+        /// Where.
+        seq: Seq,
+        /// What is wrong.
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+impl From<ServerError> for ReadError {
+    fn from(error: ServerError) -> Self {
+        Self::Unavailable(Outage::Server(error))
+    }
+}
+
+/// The answer to `STREAM.MSG.GET`.
+#[derive(Deserialize)]
+struct RawAnswer {
+    message: RawMessage,
+}
+
+impl Log {
+    pub(crate) fn new(bus: Bus) -> Self {
+        Self { bus }
+    }
+
+    /// The last sequence ever given; [`Seq::ZERO`] for a new log. Neither expiry nor a purge changes it.
+    ///
+    /// # Errors
+    /// When the leader doesn't answer.
+    pub async fn tail(&self) -> Result<Seq, ReadError> {
+        let info: Info = self
+            .bus
+            .api(&format!("STREAM.INFO.{STREAM}"), &json!({}))
+            .await??;
+        Ok(Seq(info.state.last_sequence))
+    }
+
+    /// What stands at `seq`; `None` when the leader says that there is nothing any more, or not yet.
+    ///
+    /// # Errors
+    /// When the leader doesn't answer.
+    pub async fn read(&self, seq: Seq) -> Result<Option<Stored>, ReadError> {
+        // The server takes 0 for "no sequence given".
+        if seq == Seq::ZERO {
+            return Ok(None);
+        }
+        self.get(json!({ "seq": seq.0 })).await
+    }
+
+    /// The last message on a subject, or on any subject that a filter such as `community.45.>` matches.
+    ///
+    /// # Errors
+    /// When the leader doesn't answer.
+    pub async fn last(&self, filter: &str) -> Result<Option<Stored>, ReadError> {
+        self.get(json!({ "last_by_subj": filter })).await
+    }
+
+    async fn get(&self, which: Value) -> Result<Option<Stored>, ReadError> {
+        let endpoint = format!("STREAM.MSG.GET.{STREAM}");
+        match self.bus.api::<RawAnswer>(&endpoint, &which).await? {
+            Ok(answer) => {
+                let message = StreamMessage::try_from(answer.message).map_err(Outage::client)?;
+                Ok(Some(Stored::from(message)))
+            }
+            Err(error) if error.code == ErrorCode::NO_MESSAGE_FOUND.0 => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The sequence of the community's last event; [`Seq::ZERO`] if the log holds none.
+    ///
+    /// # Errors
+    /// When the leader doesn't answer.
+    pub async fn last_event(&self, community: CommunityId) -> Result<Seq, ReadError> {
+        let last = self.last(&subject::community_filter(community)).await?;
+        Ok(last.map_or(Seq::ZERO, |event| event.seq))
+    }
+
+    /// The last mark, if the log holds one.
+    ///
+    /// # Errors
+    /// When the leader doesn't answer, or the mark is not one.
+    pub async fn last_mark(&self) -> Result<Option<LastMark>, ReadError> {
+        let last = self.last(&Subject::Mark.to_string()).await?;
+        last.map(LastMark::try_from).transpose()
+    }
+
+    /// The user's last snapshot, if the log holds one.
+    ///
+    /// # Errors
+    /// When the leader doesn't answer, or the message has no epoch.
+    pub async fn snapshot(&self, user: UserId) -> Result<Option<StoredSnapshot>, ReadError> {
+        let last = self.last(&Subject::User(user).to_string()).await?;
+        last.map(StoredSnapshot::try_from).transpose()
+    }
+
+    /// What stands at `seq` as some replica knows it: `None` may mean that this one is behind. Takes
+    /// three quarters of a second at most.
+    ///
+    /// # Errors
+    /// When no replica answers.
+    pub async fn direct(&self, seq: Seq) -> Result<Option<Stored>, ReadError> {
+        let endpoint = format!("$JS.API.DIRECT.GET.{STREAM}");
+        let which = json!({ "seq": seq.0 }).to_string();
+        let answer = self
+            .bus
+            .call(DIRECT_TIMEOUT, || async {
+                let request = Request::new().payload(which.clone().into());
+                let answer = self.bus.client().send_request(endpoint.clone(), request);
+                answer.await.map_err(|error| {
+                    let error = async_nats::jetstream::context::RequestError::from(error);
+                    Outage::of_request(error, DIRECT_TIMEOUT)
+                })
+            })
+            .await?;
+        match answer.status {
+            Some(StatusCode::NOT_FOUND) => Ok(None),
+            Some(status) => {
+                let description = answer.description.as_deref().unwrap_or_default();
+                Err(ReadError::from(ServerError {
+                    code: u64::from(status.as_u16()),
+                    description: format!("{status} {description}"),
+                }))
+            }
+            None => {
+                let message = StreamMessage::try_from(answer).map_err(Outage::client)?;
+                Ok(Some(Stored::from(message)))
+            }
+        }
+    }
+
+    /// What stands at `seq`, from any replica or else from the leader. `None` only when the leader says that it
+    /// is gone.
+    ///
+    /// # Errors
+    /// When neither answers.
+    pub async fn payload(&self, seq: Seq) -> Result<Option<Stored>, ReadError> {
+        match self.direct(seq).await {
+            Ok(Some(found)) => Ok(Some(found)),
+            Ok(None) | Err(_) => self.read(seq).await,
+        }
+    }
+
+    /// Removes the user's snapshots before `below`. Not the last one, if `below` is at most its sequence.
+    ///
+    /// # Errors
+    /// When the leader doesn't answer.
+    pub async fn purge_snapshots(&self, user: UserId, below: Seq) -> Result<(), ReadError> {
+        // Without a sequence the server would purge them all.
+        if below == Seq::ZERO {
+            return Ok(());
+        }
+        let which = json!({ "filter": Subject::User(user).to_string(), "seq": below.0 });
+        let endpoint = format!("STREAM.PURGE.{STREAM}");
+        let PurgeResponse { .. } = self.bus.api(&endpoint, &which).await??;
+        Ok(())
+    }
+}

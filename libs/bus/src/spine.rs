@@ -1,0 +1,359 @@
+//! The spine: the headers of every message of the log, in order, without a gap, or a typed end.
+//!
+//! It is an ephemeral pull consumer in the server's memory and a loop of our own around it. The client library has
+//! ordered consumers, but they make themselves again in silence, and on a log that was replaced by a shorter one
+//! they would wait for ever: the server takes a start beyond the end as given.
+//!
+//! What the loop holds to:
+//! - the consumer's own count goes up by one with every message, so that nothing is lost on the way unseen;
+//! - the log's sequence only goes up; where it doesn't, the log was replaced;
+//! - the server says something at least once a second; silence means that the consumer is gone;
+//! - while nothing happens, the log's tail is read now and then: a tail below the position means that the log was
+//!   replaced, one above it that the consumer stands still;
+//! - one spine lives on one connection. A new connection is a reason to begin anew from the position.
+//!
+//! Pull and not push, because the server then sends no more than was asked for: a hub that is behind fills no
+//! queue. A message that is asked for beforehand comes as fast as one that is pushed.
+
+mod wire;
+
+use std::time::{Duration, SystemTime};
+
+use async_nats::Subscriber;
+use crier_domain::log::{self, Head, HeadError};
+use crier_domain::subject::STREAM;
+use crier_domain::{Epoch, Seq};
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use serde_json::{Value, json};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::call::CALL_TIMEOUT;
+use crate::connection::{Bus, Link};
+use crate::error::{Outage, ServerError};
+use crate::headers::Headers;
+use crate::log::ReadError;
+use wire::{HEARTBEAT, Place, Status};
+
+/// Messages asked for and not yet received, at most.
+const CREDIT: usize = 2_000;
+/// Below this many more are asked for.
+const LOW_CREDIT: usize = CREDIT / 2;
+/// The server says something every [`HEARTBEAT`]; some may be late on a busy machine.
+const SILENCE: Duration = Duration::from_secs(4);
+/// How often an idle spine looks at the log's tail.
+const TAIL_EVERY: Duration = Duration::from_secs(5);
+/// After so long without a request the server forgets the consumer: a dead gateway leaves nothing behind.
+const INACTIVE: Duration = Duration::from_secs(60);
+
+/// One message of the log, without its body.
+#[derive(Debug, Clone)]
+pub struct SpineItem {
+    /// Where it stands.
+    pub seq: Seq,
+    /// When it was stored, by the leader's clock.
+    pub time: SystemTime,
+    /// The size of its body in bytes.
+    pub bytes: usize,
+    /// What it is and the life of the log it belongs to. An error means that something else than the relay wrote
+    /// it: an alarm.
+    pub head: Result<(Epoch, Head), HeadError>,
+}
+
+/// Why a spine ended. All but [`SpineLost::Replaced`] are a reason to make it again from its position, after a
+/// back-off with jitter.
+#[derive(Debug, thiserror::Error)]
+pub enum SpineLost {
+    /// The connection was lost.
+    #[error("the connection to NATS was lost")]
+    Disconnected,
+    /// It could not be made, or asked for more.
+    #[error("the spine can't be made: {0}")]
+    Unavailable(#[source] Outage),
+    /// The server said nothing for so long.
+    #[error("the server said nothing for {} ms", .0.as_millis())]
+    Silent(Duration),
+    /// The server gave the consumer up: deleted, shut down, another leader.
+    #[error("the consumer is gone: {0}")]
+    Gone(ServerError),
+    /// A message got lost on the way.
+    #[error("message {expected} of the consumer is missing: {found} came")]
+    Gap {
+        /// The consumer's next number.
+        expected: u64,
+        /// The number that came.
+        found: u64,
+    },
+    /// The log has messages that the consumer doesn't give.
+    #[error("the consumer stands at {at} and the log at {tail}")]
+    Stalled {
+        /// The consumer's place in the log.
+        at: Seq,
+        /// The log's end.
+        tail: Seq,
+    },
+    /// A message without a readable place.
+    #[error("a message without a place in the log: {0:?}")]
+    Malformed(String),
+    /// The log ends, or goes on, at or below the position: it is not the log that was read so far. Everything known
+    /// of it is void.
+    #[error("the log was replaced: the position is {position}, the log is at {found}")]
+    Replaced {
+        /// How far the spine was.
+        position: Seq,
+        /// Where the log is.
+        found: Seq,
+    },
+}
+
+/// The log in order. Made by [`Spine::start`], read by [`Spine::next`].
+pub struct Spine {
+    bus: Bus,
+    link: Link,
+    consumer: String,
+    inbox: String,
+    messages: Subscriber,
+    position: Seq,
+    /// How many messages the consumer has given.
+    received: u64,
+    /// Messages asked for and not yet received.
+    credit: usize,
+    silent_at: Instant,
+    tail: Tail,
+}
+
+/// What an idle spine knows about the log's end.
+enum Tail {
+    /// Not asked since then.
+    Unknown(Instant),
+    /// Being asked.
+    Asked(BoxFuture<'static, Result<Seq, ReadError>>),
+    /// It was there then; a later heartbeat must have reached it.
+    Known(Seq, Instant),
+}
+
+impl Spine {
+    /// Begins right after `after`.
+    ///
+    /// # Errors
+    /// When there is no connection or no stream within a few seconds, or the log ends before `after`.
+    pub async fn start(bus: &Bus, after: Seq) -> Result<Self, SpineLost> {
+        let connected = timeout(CALL_TIMEOUT, bus.connected()).await;
+        let link = connected
+            .unwrap_or(Err(Outage::Disconnected))
+            .map_err(SpineLost::Unavailable)?;
+        let inbox = bus.client().new_inbox();
+        let subscribing = bus.client().subscribe(inbox.clone());
+        let messages = timeout(CALL_TIMEOUT, subscribing)
+            .await
+            .map_err(|_| SpineLost::Unavailable(Outage::NoAnswer(CALL_TIMEOUT)))?
+            .map_err(|error| SpineLost::Unavailable(Outage::client(error)))?;
+        let mut spine = Self {
+            bus: bus.clone(),
+            link,
+            consumer: format!("spine-{:016x}", rand::random::<u64>()),
+            inbox,
+            messages,
+            position: after,
+            received: 0,
+            credit: 0,
+            silent_at: Instant::now() + SILENCE,
+            tail: Tail::Unknown(Instant::now()),
+        };
+        spine.create().await?;
+        let tail = bus.log().tail().await.map_err(unreadable)?;
+        spine.not_replaced(tail)?;
+        spine.ask().await?;
+        Ok(spine)
+    }
+
+    /// The last message given, or where it began.
+    #[must_use]
+    pub const fn position(&self) -> Seq {
+        self.position
+    }
+
+    /// The next message. It may be dropped while it waits and called again, and nothing is lost.
+    ///
+    /// # Errors
+    /// When the spine has ended. It stays ended.
+    pub async fn next(&mut self) -> Result<SpineItem, SpineLost> {
+        loop {
+            if self.credit <= LOW_CREDIT {
+                self.ask().await?;
+            }
+            // What has arrived comes first: it is in order whatever happened since.
+            let message = tokio::select! {
+                biased;
+                message = timeout_at(self.silent_at, self.messages.next()) => message,
+                () = self.link.lost() => return Err(SpineLost::Disconnected),
+                tail = self.tail.known() => {
+                    self.tail = match tail {
+                        Ok(tail) => {
+                            self.not_replaced(tail)?;
+                            Tail::Known(tail, Instant::now())
+                        }
+                        Err(_) => Tail::Unknown(Instant::now()),
+                    };
+                    continue;
+                }
+            };
+            let message = match message {
+                Ok(Some(message)) => message,
+                Ok(None) => return Err(SpineLost::Disconnected),
+                Err(_) => return Err(SpineLost::Silent(SILENCE)),
+            };
+            self.silent_at = Instant::now() + SILENCE;
+            if message.status.is_none() {
+                return self.item(&message);
+            }
+            self.status(&message)?;
+        }
+    }
+
+    fn item(&mut self, message: &async_nats::Message) -> Result<SpineItem, SpineLost> {
+        self.credit = self.credit.saturating_sub(1);
+        let reply = message.reply.as_ref().map_or("", |reply| reply.as_str());
+        let place =
+            Place::parse(reply).ok_or_else(|| SpineLost::Malformed(message.subject.to_string()))?;
+        let expected = self.received.saturating_add(1);
+        if place.consumer_seq != expected {
+            return Err(SpineLost::Gap {
+                expected,
+                found: place.consumer_seq,
+            });
+        }
+        if place.seq <= self.position {
+            return Err(SpineLost::Replaced {
+                position: self.position,
+                found: place.seq,
+            });
+        }
+        self.received = expected;
+        self.position = place.seq;
+        let headers = Headers::of(message.headers.as_ref());
+        Ok(SpineItem {
+            seq: place.seq,
+            time: place.time,
+            bytes: headers
+                .parsed(wire::MSG_SIZE)
+                .unwrap_or(message.payload.len()),
+            head: log::read(&message.subject, |name| headers.get(name)),
+        })
+    }
+
+    fn status(&mut self, message: &async_nats::Message) -> Result<(), SpineLost> {
+        match Status::of(message) {
+            Status::Heartbeat { at } => self.heartbeat(at),
+            Status::Expired { unused } => {
+                self.credit = self.credit.saturating_sub(unused);
+                Ok(())
+            }
+            Status::Gone(error) => Err(SpineLost::Gone(error)),
+        }
+    }
+
+    fn heartbeat(&mut self, at: Option<Seq>) -> Result<(), SpineLost> {
+        match (&self.tail, at) {
+            // A second later, so that the server made this heartbeat after it told the tail.
+            (Tail::Known(tail, since), Some(at)) if since.elapsed() >= HEARTBEAT => {
+                if at < *tail {
+                    return Err(SpineLost::Stalled { at, tail: *tail });
+                }
+                self.tail = Tail::Unknown(Instant::now());
+            }
+            (Tail::Unknown(since), _) if since.elapsed() >= TAIL_EVERY => {
+                let log = self.bus.log();
+                self.tail = Tail::Asked(Box::pin(async move { log.tail().await }));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn not_replaced(&self, tail: Seq) -> Result<(), SpineLost> {
+        if tail < self.position {
+            return Err(SpineLost::Replaced {
+                position: self.position,
+                found: tail,
+            });
+        }
+        Ok(())
+    }
+
+    async fn create(&self) -> Result<(), SpineLost> {
+        let request = json!({
+            "stream_name": STREAM,
+            "action": "create",
+            "config": {
+                "name": self.consumer,
+                "description": "the spine of a gateway",
+                "deliver_policy": "by_start_sequence",
+                "opt_start_seq": self.position.next().0,
+                "ack_policy": "none",
+                "replay_policy": "instant",
+                "headers_only": true,
+                "mem_storage": true,
+                "num_replicas": 1,
+                "inactive_threshold": wire::nanos(INACTIVE),
+            },
+        });
+        let endpoint = format!("CONSUMER.CREATE.{STREAM}.{}", self.consumer);
+        let answer = self.bus.api::<Value>(&endpoint, &request).await;
+        match answer.map_err(SpineLost::Unavailable)? {
+            Ok(_) => Ok(()),
+            Err(error) => Err(SpineLost::Unavailable(Outage::Server(error))),
+        }
+    }
+
+    /// Asks for as many messages as there is room for.
+    async fn ask(&mut self) -> Result<(), SpineLost> {
+        let batch = CREDIT.saturating_sub(self.credit);
+        let asking = self.bus.client().publish_with_reply(
+            format!("$JS.API.CONSUMER.MSG.NEXT.{STREAM}.{}", self.consumer),
+            self.inbox.clone(),
+            wire::pull(batch),
+        );
+        timeout(SILENCE, asking)
+            .await
+            .map_err(|_| SpineLost::Silent(SILENCE))?
+            .map_err(|error| SpineLost::Unavailable(Outage::client(error)))?;
+        self.credit = self.credit.saturating_add(batch);
+        Ok(())
+    }
+}
+
+impl Tail {
+    /// Resolves when the answer is there; never, if it was not asked for.
+    async fn known(&mut self) -> Result<Seq, ReadError> {
+        match self {
+            Self::Asked(answer) => answer.await,
+            Self::Unknown(_) | Self::Known(..) => std::future::pending().await,
+        }
+    }
+}
+
+impl Drop for Spine {
+    /// Takes the consumer away, as a courtesy: the server would forget it by itself.
+    fn drop(&mut self) {
+        let (Ok(runtime), true) = (
+            tokio::runtime::Handle::try_current(),
+            self.bus.is_connected(),
+        ) else {
+            return;
+        };
+        let client = self.bus.client().clone();
+        let subject = format!("$JS.API.CONSUMER.DELETE.{STREAM}.{}", self.consumer);
+        runtime.spawn(async move {
+            let deleting = client.publish(subject, bytes::Bytes::new());
+            timeout(CALL_TIMEOUT, deleting).await.ok();
+        });
+    }
+}
+
+fn unreadable(error: ReadError) -> SpineLost {
+    SpineLost::Unavailable(match error {
+        ReadError::Unavailable(outage) => outage,
+        other => Outage::client(other),
+    })
+}
