@@ -281,7 +281,7 @@ impl Spine {
         Ok(())
     }
 
-    async fn create(&self) -> Result<(), SpineLost> {
+    async fn create(&mut self) -> Result<(), SpineLost> {
         let request = json!({
             "stream_name": STREAM,
             "action": "create",

@@ -1,0 +1,13 @@
+# One image, one binary; the command says which service it is.
+FROM rust:1.95-slim-bookworm AS build
+WORKDIR /src
+COPY . .
+RUN --mount=type=cache,target=/usr/local/cargo/registry \
+    --mount=type=cache,target=/src/target \
+    cargo build --release --locked -p crier && cp target/release/crier /crier
+
+FROM debian:bookworm-slim
+RUN useradd --system --uid 10001 crier
+COPY --from=build /crier /usr/local/bin/crier
+USER crier
+ENTRYPOINT ["crier"]

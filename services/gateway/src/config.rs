@@ -1,0 +1,41 @@
+//! What an operator may set for a gateway. Defaults and their reasons stand in the embedded
+//! `config.default.toml`.
+
+use std::net::SocketAddr;
+
+use crier_service_kit::config::HumanDuration;
+use serde::Deserialize;
+
+/// The group `[gateway]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GatewayConfig {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Streams held at once; further ones are answered `bye busy`.
+    pub max_connections: usize,
+    /// Frames that may wait for one client before it counts as slow.
+    pub queue_messages: usize,
+    /// Bytes that may wait for one client before it counts as slow.
+    pub queue_bytes: usize,
+    /// About how often a quiet stream says that it lives.
+    pub heartbeat: HumanDuration,
+    /// How long a community is followed after the last connected member left.
+    pub interest_linger: HumanDuration,
+    /// How long a new stream waits for its user's snapshot.
+    pub snapshot_wait: HumanDuration,
+    /// How long a spine may be away before the log's end is taken instead and all streams resume.
+    pub spine_patience: HumanDuration,
+    /// Over how long the streams are closed when the gateway is told to stop.
+    pub drain_window: HumanDuration,
+    /// When it ends in any case, counted from the same moment.
+    pub drain_deadline: HumanDuration,
+}
+
+/// The group `[cors]`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CorsConfig {
+    /// The web pages that may open streams here from another origin, each as `https://app.example.org`.
+    pub allowed_origins: Vec<String>,
+}

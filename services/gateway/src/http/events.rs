@@ -1,0 +1,98 @@
+//! `GET /events`: opens a stream. Only 401 and 403 are errors to a client's EventSource; whatever else is in
+//! the way is said in the stream, with the time after which to come back.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, SystemTime};
+
+use axum::extract::State as Shared;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use crier_domain::Cursor;
+use crier_hub::{ConnectionId, Resume};
+use crier_service_kit::problem::{Problem, ValidQuery};
+use serde::Deserialize;
+
+use super::LAST_EVENT_ID;
+use super::identity::{Door, Refusal};
+use crate::drain;
+use crate::feed::Open;
+use crate::outlet;
+use crate::state::State;
+
+/// A feed that takes no stream for so long has more than it can do.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(2);
+
+#[derive(Deserialize)]
+pub(super) struct EventsQuery {
+    ticket: Option<String>,
+    last_event_id: Option<String>,
+}
+
+pub(super) async fn open(
+    Shared(state): Shared<Arc<State>>,
+    headers: HeaderMap,
+    ValidQuery(query): ValidQuery<EventsQuery>,
+) -> Response {
+    let door = Door {
+        verifier: &state.verifier,
+        keys: &state.keys,
+        allowed_origins: &state.cors.allowed_origins,
+        now: SystemTime::now(),
+    };
+    let reader = match door.identify(&headers, query.ticket.as_deref()) {
+        Ok(reader) => reader,
+        Err(Refusal::Unauthorized(detail)) => {
+            return Problem::unauthorized().with_detail(detail).into_response();
+        }
+        Err(Refusal::Forbidden(detail)) => return Problem::forbidden(detail).into_response(),
+    };
+    let id = ConnectionId(state.next_connection.fetch_add(1, Ordering::Relaxed));
+    let (outlet, frames) = outlet::channel(state.config.queue_messages, state.config.queue_bytes);
+    let open = Open {
+        id,
+        user: reader.user,
+        issued_at: reader.issued_at,
+        expires_at: reader.expires_at,
+        resume: resume(&headers, query.last_event_id.as_deref(), &state),
+        outlet,
+    };
+    let taken = tokio::time::timeout(OPEN_TIMEOUT, state.open.send(open)).await;
+    if matches!(taken, Ok(Ok(()))) {
+        return stream(frames.tell(id, state.closed.clone()).into_body());
+    }
+    stream(drain::busy().into())
+}
+
+/// The header wins: a browser that reconnects sends it, while the address still has the old parameter.
+fn resume(headers: &HeaderMap, parameter: Option<&str>, state: &State) -> Resume {
+    // A header that is no text is a damaged cursor, not an absent one.
+    let given = headers
+        .get(LAST_EVENT_ID)
+        .map(|value| value.to_str().unwrap_or("?"))
+        .or(parameter)
+        .filter(|text| !text.is_empty());
+    match given {
+        None => Resume::Fresh,
+        Some(text) => Cursor::open(text, &state.keys).map_or(Resume::Bad, Resume::At),
+    }
+}
+
+fn stream(body: axum::body::Body) -> Response {
+    const HEAD: [(HeaderName, HeaderValue); 3] = [
+        (
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("text/event-stream"),
+        ),
+        (
+            header::CACHE_CONTROL,
+            HeaderValue::from_static("no-store, no-transform"),
+        ),
+        // nginx would hold frames back until its buffer is full.
+        (
+            HeaderName::from_static("x-accel-buffering"),
+            HeaderValue::from_static("no"),
+        ),
+    ];
+    (HEAD, body).into_response()
+}

@@ -1,0 +1,182 @@
+//! What `/metrics` says about a gateway.
+
+use std::sync::atomic::AtomicU64;
+
+use crier_hub::{ByeReason, Stats};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Reason {
+    reason: &'static str,
+}
+
+type Read = fn(&Stats) -> u64;
+
+/// Figures of the hub that go up and down.
+const GAUGES: [(&str, &str, Read); 7] = [
+    (
+        "position",
+        "Position in the log up to which events were delivered",
+        |s| s.position.0,
+    ),
+    ("connections", "Open streams", |s| s.connections as u64),
+    ("users", "Users with a stream", |s| s.users as u64),
+    (
+        "interests",
+        "Communities whose live copies are subscribed to",
+        |s| s.interests as u64,
+    ),
+    (
+        "queue_entries",
+        "Messages of the log waiting to be passed",
+        |s| s.queue_entries as u64,
+    ),
+    (
+        "queue_bytes",
+        "Bytes of payloads of waiting messages",
+        |s| s.queue_bytes as u64,
+    ),
+    (
+        "early_bytes",
+        "Bytes of live copies that came before their place",
+        |s| s.early_bytes as u64,
+    ),
+];
+
+/// Figures of the hub that only rise.
+const COUNTERS: [(&str, &str, Read); 10] = [
+    ("log_messages", "Messages of the log passed", |s| s.passed),
+    ("payloads_live", "Payloads that came as live copies", |s| {
+        s.live
+    }),
+    (
+        "payloads_fetched",
+        "Payloads read from the log because the live copy did not come",
+        |s| s.fetched,
+    ),
+    (
+        "payloads_gone",
+        "Payloads that the log no longer had",
+        |s| s.gone,
+    ),
+    (
+        "payloads_malformed",
+        "Payloads that could not be read: an alarm",
+        |s| s.malformed,
+    ),
+    (
+        "payloads_dropped",
+        "Live copies dropped to keep a bound",
+        |s| s.dropped,
+    ),
+    ("events", "Events delivered to at least one stream", |s| {
+        s.events
+    }),
+    ("deliveries", "Events delivered, over all streams", |s| {
+        s.delivered
+    }),
+    ("resets", "Resets sent", |s| s.resets),
+    ("snapshots", "Snapshots of users applied", |s| s.snapshots),
+];
+
+/// The gateway's own metrics; the hub's figures are copied over once a second.
+pub(crate) struct Metrics {
+    closed: Family<Reason, Counter>,
+    spine_lost: Counter,
+    gauges: Vec<(Read, Gauge<u64, AtomicU64>)>,
+    counters: Vec<(Read, Counter)>,
+}
+
+impl Metrics {
+    /// Adds the metrics to the registry, each as `gateway_<name>`.
+    pub(crate) fn register(registry: &mut Registry) -> Self {
+        let registry = registry.sub_registry_with_prefix("gateway");
+        let closed = Family::<Reason, Counter>::default();
+        registry.register(
+            "streams_closed",
+            "Streams ended by the gateway",
+            closed.clone(),
+        );
+        let spine_lost = Counter::default();
+        registry.register(
+            "spine_lost",
+            "Times the log could not be followed",
+            spine_lost.clone(),
+        );
+        let gauges = GAUGES.map(|(name, help, read)| {
+            let gauge = Gauge::default();
+            registry.register(name, help, gauge.clone());
+            (read, gauge)
+        });
+        let counters = COUNTERS.map(|(name, help, read)| {
+            let counter = Counter::default();
+            registry.register(name, help, counter.clone());
+            (read, counter)
+        });
+        Self {
+            closed,
+            spine_lost,
+            gauges: gauges.into(),
+            counters: counters.into(),
+        }
+    }
+
+    /// The gateway ended a stream.
+    pub(crate) fn closed(&self, reason: ByeReason) {
+        self.closed
+            .get_or_create(&Reason {
+                reason: reason.as_str(),
+            })
+            .inc();
+    }
+
+    /// The spine was lost.
+    pub(crate) fn spine_lost(&self) {
+        self.spine_lost.inc();
+    }
+
+    /// Copies the hub's figures.
+    pub(crate) fn update(&self, stats: &Stats) {
+        for (read, gauge) in &self.gauges {
+            gauge.set(read(stats));
+        }
+        for (read, counter) in &self.counters {
+            counter.inc_by(read(stats).saturating_sub(counter.get()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_follow_the_hub_and_are_never_added_twice() {
+        let mut registry = Registry::default();
+        let metrics = Metrics::register(&mut registry);
+        let stats = Stats {
+            delivered: 7,
+            connections: 3,
+            ..Stats::default()
+        };
+        metrics.update(&stats);
+        metrics.update(&Stats {
+            connections: 2,
+            ..stats
+        });
+        metrics.closed(ByeReason::Slow);
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        for line in [
+            "gateway_deliveries_total 7",
+            "gateway_connections 2",
+            "gateway_streams_closed_total{reason=\"slow\"} 1",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! The rule for the slow client: a queue bounded in messages and bytes between the hub and one socket.
+//!
+//! The hub never waits. What doesn't fit closes the stream; the client comes back with its cursor, and
+//! nobody else has noticed.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use crier_hub::ConnectionId;
+use http_body_util::combinators::UnsyncBoxBody;
+use hyper::body::{Body, Frame};
+use tokio::sync::mpsc;
+
+/// The hub's end of a connection.
+pub(crate) struct Outlet {
+    frames: mpsc::Sender<Bytes>,
+    queued: Arc<AtomicUsize>,
+    limit_bytes: usize,
+}
+
+/// A frame that found no room, or nobody to read it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// The client doesn't keep up.
+    Full,
+    /// The client is gone.
+    Gone,
+}
+
+/// The socket's end: the body of the response.
+pub(crate) struct Frames {
+    frames: mpsc::Receiver<Bytes>,
+    queued: Arc<AtomicUsize>,
+    /// Told when the response is dropped, whoever ended it.
+    closed: Option<(ConnectionId, mpsc::UnboundedSender<ConnectionId>)>,
+}
+
+/// Both ends of a queue for at most this much.
+pub(crate) fn channel(messages: usize, bytes: usize) -> (Outlet, Frames) {
+    let (sender, receiver) = mpsc::channel(messages.max(1));
+    let queued = Arc::new(AtomicUsize::new(0));
+    let outlet = Outlet {
+        frames: sender,
+        queued: Arc::clone(&queued),
+        limit_bytes: bytes,
+    };
+    (
+        outlet,
+        Frames {
+            frames: receiver,
+            queued,
+            closed: None,
+        },
+    )
+}
+
+impl Outlet {
+    /// Queues a frame.
+    ///
+    /// # Errors
+    /// When it doesn't fit or the client is gone. One frame larger than the whole bound still passes an
+    /// empty queue: it would never fit otherwise.
+    pub(crate) fn push(&self, frame: Bytes) -> Result<(), Refused> {
+        let size = frame.len();
+        let queued = self.queued.load(Ordering::Relaxed);
+        if queued > 0 && queued + size > self.limit_bytes {
+            return Err(Refused::Full);
+        }
+        // Counted before it is sent: the reader may take it, and count it off, at once.
+        self.queued.fetch_add(size, Ordering::Relaxed);
+        self.frames.try_send(frame).map_err(|error| {
+            self.queued.fetch_sub(size, Ordering::Relaxed);
+            match error {
+                mpsc::error::TrySendError::Full(_) => Refused::Full,
+                mpsc::error::TrySendError::Closed(_) => Refused::Gone,
+            }
+        })
+    }
+}
+
+impl Frames {
+    /// Has `closed` told of this connection's end.
+    pub(crate) fn tell(
+        mut self,
+        id: ConnectionId,
+        closed: mpsc::UnboundedSender<ConnectionId>,
+    ) -> Self {
+        self.closed = Some((id, closed));
+        self
+    }
+
+    /// The response's body.
+    pub(crate) fn into_body(self) -> axum::body::Body {
+        axum::body::Body::new(UnsyncBoxBody::new(self))
+    }
+}
+
+impl Body for Frames {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        self.frames.poll_recv(context).map(|next| {
+            next.map(|bytes| {
+                self.queued.fetch_sub(bytes.len(), Ordering::Relaxed);
+                Ok(Frame::data(bytes))
+            })
+        })
+    }
+}
+
+impl Drop for Frames {
+    fn drop(&mut self) {
+        if let Some((id, closed)) = self.closed.take() {
+            // Unbounded, but each connection says this once. Nobody listens any more: the gateway ends.
+            let _ = closed.send(id);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+
+    fn frame(size: usize) -> Bytes {
+        Bytes::from(vec![b'x'; size])
+    }
+
+    #[tokio::test]
+    async fn a_queue_is_bounded_in_messages_and_in_bytes() {
+        let (outlet, mut frames) = channel(2, 100);
+        assert_eq!(outlet.push(frame(60)), Ok(()));
+        assert_eq!(outlet.push(frame(60)), Err(Refused::Full), "bytes");
+        assert_eq!(outlet.push(frame(30)), Ok(()));
+        assert_eq!(outlet.push(frame(1)), Err(Refused::Full), "messages");
+        frames.frame().await.unwrap().unwrap();
+        frames.frame().await.unwrap().unwrap();
+        assert_eq!(outlet.push(frame(100)), Ok(()), "what was read makes room");
+    }
+
+    #[tokio::test]
+    async fn one_frame_larger_than_the_bound_passes_an_empty_queue() {
+        let (outlet, _frames) = channel(2, 100);
+        assert_eq!(outlet.push(frame(500)), Ok(()));
+        assert_eq!(outlet.push(frame(1)), Err(Refused::Full));
+    }
+
+    #[tokio::test]
+    async fn the_end_of_a_response_is_told() {
+        let (closed, mut told) = mpsc::unbounded_channel();
+        let (outlet, frames) = channel(2, 100);
+        drop(frames.tell(ConnectionId(7), closed));
+        assert_eq!(told.recv().await, Some(ConnectionId(7)));
+        assert_eq!(outlet.push(frame(1)), Err(Refused::Gone));
+    }
+}

@@ -1,0 +1,231 @@
+//! A whole system of the test's own: NATS, a database, the API service and gateways, each on a free port.
+//!
+//! A test that leaves unsent events behind, or in which a service ended by itself, fails in [`World::end`].
+
+use std::time::Duration;
+
+use crier_api::config::{ApiConfig, Config, CursorConfig, DatabaseGroup, RelayGroup};
+use crier_bus::NatsConfig;
+use crier_domain::Keys;
+use crier_gateway::config::{CorsConfig, GatewayConfig};
+use crier_service_kit::auth::{AuthConfig, Signer};
+use crier_service_kit::config::Secret;
+use crier_testkit::{HttpClient, NatsServer, Postgres, TestDatabase, wait_for};
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::people::Person;
+
+/// Signs the tokens of a test's people.
+pub const SECRET: &str = "a secret that only the tests of this repository use";
+
+/// The page that may open streams from another origin.
+pub const PAGE: &str = "http://page.test";
+
+/// Where the data are.
+pub enum Database {
+    Sqlite(TempDir),
+    Postgres(TestDatabase),
+}
+
+/// How a system differs from the usual one.
+#[derive(Default)]
+pub struct Options {
+    pub postgres: bool,
+    /// How often the outbox is looked at though nobody called.
+    pub sweep: Option<Duration>,
+    /// Changes to the gateways' settings.
+    pub gateway: Option<fn(&mut GatewayConfig)>,
+}
+
+struct Service {
+    url: String,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+/// The system. Its parts end when it is dropped; [`World::end`] also looks at what they left.
+pub struct World {
+    pub nats: NatsServer,
+    pub keys: String,
+    pub signer: Signer,
+    database: Database,
+    options: Options,
+    api: Service,
+    gateways: Vec<Service>,
+}
+
+impl World {
+    /// The usual system: SQLite and two gateways.
+    pub async fn start() -> Self {
+        Self::with(Options::default()).await
+    }
+
+    pub async fn with(options: Options) -> Self {
+        let database = if options.postgres {
+            Database::Postgres(Postgres::database().await)
+        } else {
+            Database::Sqlite(tempfile::tempdir().unwrap())
+        };
+        let nats = NatsServer::start().await;
+        let keys = Keys::random_base64();
+        let api = start_api(&api_config(&database, &nats, &keys, &options)).await;
+        let mut world = Self {
+            signer: Signer::new(&auth()).unwrap(),
+            nats,
+            keys,
+            database,
+            options,
+            api,
+            gateways: Vec::new(),
+        };
+        world.add_gateway().await;
+        world.add_gateway().await;
+        world
+    }
+
+    /// Starts one more gateway and gives its number.
+    pub async fn add_gateway(&mut self) -> usize {
+        let mut config = gateway_config();
+        if let Some(change) = self.options.gateway {
+            change(&mut config);
+        }
+        let settings = crier_gateway::Settings {
+            gateway: config,
+            cors: CorsConfig { allowed_origins: vec![PAGE.to_owned()] },
+            auth: auth(),
+            keys: Keys::from_base64(&[&self.keys]).unwrap(),
+            nats: NatsConfig::at(self.nats.url()),
+        };
+        let gateway = crier_gateway::build(settings).await.unwrap();
+        let readiness = gateway.readiness();
+        let url = format!("http://{}", gateway.local_addr());
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(gateway.run(stop.clone()));
+        wait_for("a gateway to be ready", async || {
+            readiness.ready().await;
+            Some(())
+        })
+        .await;
+        self.gateways.push(Service { url, stop, task });
+        self.gateways.len() - 1
+    }
+
+    /// Tells a gateway to stop and waits until it has.
+    pub async fn stop_gateway(&mut self, number: usize) {
+        let gateway = &mut self.gateways[number];
+        gateway.stop.cancel();
+        (&mut gateway.task).await.unwrap();
+    }
+
+    pub fn api(&self) -> HttpClient {
+        HttpClient::new(&self.api.url)
+    }
+
+    pub fn api_url(&self) -> &str {
+        &self.api.url
+    }
+
+    pub fn gateway_url(&self, number: usize) -> &str {
+        &self.gateways[number].url
+    }
+
+    pub fn person(&self, id: i64, name: &str) -> Person {
+        let token = self.signer.sign_user(id, name, Duration::from_secs(3600)).unwrap();
+        Person {
+            id,
+            http: self.api().with_token(&token),
+            token,
+            gateways: self.gateways.iter().map(|gateway| gateway.url.clone()).collect(),
+        }
+    }
+
+    /// A value of a service's metrics.
+    pub async fn metric(&self, url: &str, name: &str) -> f64 {
+        let text = HttpClient::new(url).get("/metrics").await.text();
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))
+            .unwrap_or_else(|| panic!("no metric {name} in\n{text}"));
+        line.trim().parse().unwrap()
+    }
+
+    /// Waits until everything written has been published.
+    pub async fn settled(&self) {
+        wait_for("the outbox to be empty", async || {
+            (self.metric(&self.api.url, "outbox_unsent_rows").await == 0.0).then_some(())
+        })
+        .await;
+    }
+
+    /// Ends everything in order. Whatever ended before, or panicked, fails the test.
+    pub async fn end(self) {
+        for gateway in self.gateways {
+            gateway.stop.cancel();
+            gateway.task.await.unwrap();
+        }
+        assert!(!self.api.task.is_finished(), "the API service ended by itself");
+        self.api.stop.cancel();
+        self.api.task.await.unwrap();
+        drop(self.database);
+    }
+}
+
+async fn start_api(config: &Config) -> Service {
+    let api = crier_api::build(config.clone()).await.unwrap();
+    let url = format!("http://{}", api.local_addr());
+    let stop = CancellationToken::new();
+    let task = tokio::spawn(api.run(stop.clone()));
+    Service { url, stop, task }
+}
+
+fn auth() -> AuthConfig {
+    AuthConfig { secret: Some(Secret::new(SECRET)), ..AuthConfig::default() }
+}
+
+fn api_config(database: &Database, nats: &NatsServer, keys: &str, options: &Options) -> Config {
+    let url = match database {
+        Database::Sqlite(dir) => format!("sqlite://{}", dir.path().join("crier.db").display()),
+        Database::Postgres(database) => database.url(),
+    };
+    Config {
+        api: ApiConfig {
+            listen: "127.0.0.1:0".to_owned(),
+            request_timeout: Duration::from_secs(30).into(),
+            concurrency: 1024,
+            shutdown_deadline: Duration::from_secs(10).into(),
+            demo: false,
+            gateways: Vec::new(),
+        },
+        database: DatabaseGroup {
+            url: Secret::new(url),
+            max_connections: 8,
+            acquire_timeout: Duration::from_secs(10).into(),
+            statement_timeout: Duration::from_secs(20).into(),
+            migrate_on_start: Some(true),
+        },
+        nats: NatsConfig::at(nats.url()),
+        auth: auth(),
+        cursor: CursorConfig { keys: vec![Secret::new(keys)] },
+        relay: RelayGroup {
+            retention: Duration::from_secs(72 * 3600).into(),
+            sweep: options.sweep.unwrap_or(Duration::from_secs(1)).into(),
+        },
+    }
+}
+
+fn gateway_config() -> GatewayConfig {
+    GatewayConfig {
+        listen: ([127, 0, 0, 1], 0).into(),
+        max_connections: 10_000,
+        queue_messages: 1024,
+        queue_bytes: 8 << 20,
+        heartbeat: Duration::from_secs(25).into(),
+        interest_linger: Duration::from_millis(200).into(),
+        snapshot_wait: Duration::from_secs(20).into(),
+        spine_patience: Duration::from_secs(300).into(),
+        drain_window: Duration::from_millis(100).into(),
+        drain_deadline: Duration::from_secs(10).into(),
+    }
+}
