@@ -31,6 +31,24 @@ impl Reader {
         row.as_ref().map(read).transpose()
     }
 
+    /// The community of a discussion, if this user may know of it: of a hidden one only as a member. To be asked for
+    /// the lock to take, and for telling "no member" from "not there".
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn community_of_discussion(
+        &self,
+        user: UserId,
+        id: DiscussionId,
+    ) -> Result<Option<CommunityId>, StoreError> {
+        let sql =
+            "SELECT d.community_id FROM discussions d JOIN communities c ON c.id = d.community_id
+            WHERE d.id = $2 AND (c.kind <> 'hidden' OR EXISTS (
+                SELECT 1 FROM memberships m WHERE m.community_id = c.id AND m.user_id = $1))";
+        let row = self.db.first(sql, values![user.get(), id.get()]).await?;
+        row.map(|row| row.id("community_id")).transpose()
+    }
+
     /// Those discussions of an article in a community that this user may read, newest first.
     ///
     /// # Errors

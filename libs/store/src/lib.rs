@@ -6,7 +6,7 @@
 //! | [`store`] | [`Store`]: the open database; where reading and writing begin |
 //! | [`tx`] | [`Tx`] and [`Locks`]: a writing transaction under the locks of its communities |
 //! | [`words`], [`model`] | what the questions are answered with |
-//! | [`users`], [`communities`], [`members`], [`articles`], [`community_articles`], [`subscriptions`], [`auto_subscriptions`], [`discussions`], [`comments`] | one resource each: its questions on [`Reader`], its changes on [`Tx`] |
+//! | [`access`], [`users`], [`communities`], [`members`], [`articles`], [`community_articles`], [`subscriptions`], [`auto_subscriptions`], [`discussions`], [`comments`] | one resource each: its questions on [`Reader`], its changes on [`Tx`] |
 //! | [`outbox`] | rows for the relay, added by changes |
 //! | [`relay`] | the relay's side of the outbox: lease, backlog, snapshots, marks |
 //! | [`wake`] | telling the relay at once, here and in other processes |
@@ -18,6 +18,7 @@
 //! - A finder takes the user who asks and answers only what that user may know. There is no other finder.
 //! - Changes stand on [`Tx`], and each adds its own outbox rows. A change without the lock it needs is refused.
 
+pub mod access;
 pub mod articles;
 pub mod auto_subscriptions;
 pub mod comments;
@@ -40,6 +41,7 @@ pub mod users;
 mod wake;
 pub mod words;
 
+pub use access::Access;
 pub use articles::ArticleRef;
 pub use auto_subscriptions::AutoSubscribed;
 pub use comments::NewComment;

@@ -1,0 +1,30 @@
+//! The store's tests, in one binary. Each that goes through `on_both!` runs on SQLite and on PostgreSQL; when all have
+//! run, a last line counts them by database.
+
+mod articles;
+mod auto_subscriptions;
+mod communities;
+mod connecting;
+mod harness;
+mod order;
+mod outage;
+mod relay;
+mod schema;
+mod snapshots;
+mod subscriptions;
+mod talk;
+mod transactions;
+mod wake;
+
+/// How many tests there are on each database.
+const ON_BOTH: usize = articles::COUNT
+    + auto_subscriptions::COUNT
+    + communities::COUNT
+    + order::COUNT
+    + relay::COUNT
+    + schema::COUNT
+    + snapshots::COUNT
+    + subscriptions::COUNT
+    + talk::COUNT
+    + transactions::COUNT
+    + wake::COUNT;

@@ -1,0 +1,118 @@
+//! The relay is woken after a commit with new rows: not before, not for nothing, and across processes.
+
+use std::time::Duration;
+
+use crier_store::{CommunityKind, Locks};
+use crier_testkit::Postgres;
+use tokio::time::timeout;
+
+use crate::harness::{self, TestDb, event, id, on_both, publish, ready_at_once, users};
+
+on_both! {
+    async fn after_the_commit_and_not_before(db: &TestDb) {
+        let store = db.store().await;
+        users(&store, 1).await;
+        let community = harness::community(&store, id(1), CommunityKind::Private).await;
+        let wake = store.wake();
+        wake.notified().await; // by the creator's membership
+        let tx = store.begin(Locks::new().shared(community), None).await.unwrap();
+        tx.outbox_event(&event(community)).await.unwrap();
+        assert!(ready_at_once(wake.notified()).await.is_none(), "before the commit");
+        tx.commit().await.unwrap();
+        assert!(ready_at_once(wake.notified()).await.is_some(), "after the commit");
+        assert!(ready_at_once(wake.notified()).await.is_none(), "once");
+    }
+
+    async fn not_for_nothing(db: &TestDb) {
+        let store = db.store().await;
+        users(&store, 1).await;
+        let community = harness::community(&store, id(1), CommunityKind::Private).await;
+        let wake = store.wake();
+        wake.notified().await;
+        let tx = store.begin(Locks::new().exclusive(community), None).await.unwrap();
+        tx.rename_community(community, "Another").await.unwrap();
+        tx.commit().await.unwrap();
+        let tx = store.begin(Locks::new().shared(community), None).await.unwrap();
+        tx.outbox_event(&event(community)).await.unwrap();
+        drop(tx);
+        store.ensure_snapshot_pending(id(1)).await.unwrap(); // the membership's row is unsent
+        assert!(ready_at_once(wake.notified()).await.is_none());
+    }
+
+    async fn for_a_snapshot_that_somebody_waits_for(db: &TestDb) {
+        let store = db.store().await;
+        store.ensure_snapshot_pending(id(1)).await.unwrap();
+        assert!(ready_at_once(store.wake().notified()).await.is_some());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_process_hears_of_it() {
+    let db = TestDb::postgres().await;
+    let (writer, relay) = (db.store().await, db.open().await);
+    users(&writer, 1).await;
+    let community = harness::community(&writer, id(1), CommunityKind::Private).await;
+    relay.listen();
+    relay.listen();
+    let wake = relay.wake();
+    let woken = async || {
+        timeout(Duration::from_secs(30), wake.notified())
+            .await
+            .expect("a wake-up from the other process");
+    };
+    woken().await; // for what was written before it listened
+    for _ in 0..20 {
+        publish(&writer, community).await;
+        woken().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_commits_share_their_notifies_and_the_last_is_told() {
+    let db = TestDb::postgres().await;
+    let (writer, relay) = (db.store().await, db.open().await);
+    users(&writer, 1).await;
+    let community = harness::community(&writer, id(1), CommunityKind::Private).await;
+    relay.listen();
+    let wake = relay.wake();
+    wake.notified().await;
+    let writing = tokio::spawn(async move {
+        for _ in 0..300 {
+            publish(&writer, community).await;
+        }
+        writer
+    });
+    // As the relay does: read after each wake-up, until all is there. A lost last wake-up hangs here.
+    while relay.count_unsent().await.unwrap() < 301 {
+        timeout(Duration::from_secs(30), wake.notified())
+            .await
+            .expect("a wake-up for the last commit");
+    }
+    writing.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_ear_comes_back_with_the_database() {
+    let postgres = Postgres::dedicated().await;
+    let config = crier_store::DatabaseConfig::new(postgres.url());
+    let writer = crier_store::Store::connect(&config).await.unwrap();
+    writer.migrate().await.unwrap();
+    users(&writer, 1).await;
+    let community = harness::community(&writer, id(1), CommunityKind::Private).await;
+    let relay = crier_store::Store::connect(&config).await.unwrap();
+    relay.listen();
+    let wake = relay.wake();
+    wake.notified().await;
+    postgres.kill().await;
+    postgres.start_again().await;
+    let deadline = Duration::from_secs(30);
+    // Once for whatever was missed, ...
+    timeout(deadline, wake.notified())
+        .await
+        .expect("a wake-up after the restart");
+    publish(&writer, community).await;
+    // ... and then for what is new.
+    timeout(deadline, wake.notified())
+        .await
+        .expect("a wake-up for a new row");
+}
