@@ -1,0 +1,76 @@
+//! Who may do what in a community. Every use case that is about one begins here; a use case that writes asks
+//! inside its transaction, where the answer stays true until the commit.
+
+use crier_domain::{CommunityId, UserId};
+use crier_store::{self as store, CommunityKind, Reader, Role};
+
+use super::error::{AppError, Forbidden, Rule, Thing};
+
+/// A user's standing in a community that they may know of.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Access(store::Access);
+
+/// Where this user stands.
+///
+/// # Errors
+/// [`Thing::Community`] for one that does not exist, and alike for outsiders of a hidden one.
+pub(super) async fn to(
+    reader: &Reader,
+    user: UserId,
+    community: CommunityId,
+) -> Result<Access, AppError> {
+    let found = reader.access(user, community).await?;
+    found.map(Access).ok_or(AppError::NoSuch(Thing::Community))
+}
+
+impl Access {
+    /// Members read, and everyone in a public community.
+    pub(super) fn reads(self) -> Result<Self, AppError> {
+        if self.0.role.is_some() || self.0.kind == CommunityKind::Public {
+            Ok(self)
+        } else {
+            Err(AppError::Forbidden(Forbidden::Outsider))
+        }
+    }
+
+    /// Members write.
+    pub(super) fn writes(self) -> Result<Self, AppError> {
+        if self.0.role.is_some() {
+            Ok(self)
+        } else {
+            Err(AppError::Forbidden(Forbidden::Outsider))
+        }
+    }
+
+    /// Admins manage.
+    pub(super) fn manages(self) -> Result<Self, AppError> {
+        match self.0.role {
+            Some(Role::Admin) => Ok(self),
+            Some(_) => Err(AppError::Forbidden(Forbidden::Unprivileged)),
+            None => Err(AppError::Forbidden(Forbidden::Outsider)),
+        }
+    }
+
+    /// Members follow, and only where there are events.
+    pub(super) fn follows(self) -> Result<Self, AppError> {
+        if self.has_events() {
+            self.writes()
+        } else {
+            Err(AppError::Rule(Rule::PublicCommunity))
+        }
+    }
+
+    /// Members are in already, and everyone may join a public community.
+    pub(super) fn joins(self) -> Result<Self, AppError> {
+        if self.reads().is_ok() {
+            Ok(self)
+        } else {
+            Err(AppError::Forbidden(Forbidden::Uninvited))
+        }
+    }
+
+    /// Public communities have neither subscriptions nor events.
+    pub(super) fn has_events(self) -> bool {
+        self.0.kind != CommunityKind::Public
+    }
+}

@@ -1,0 +1,61 @@
+//! An article as callers name it: by id or by slug.
+
+use crier_domain::ArticleId;
+use crier_store::ArticleRef;
+use serde::Deserialize;
+
+/// Longer than any slug, in bytes.
+const LONGEST: usize = 200;
+
+/// `{article}` in a path, checked: nothing gets through that no article could be named.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct ArticleName(ArticleRef);
+
+/// Neither an id nor a slug.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("neither an article's id nor a slug")]
+pub(crate) struct ArticleNameError;
+
+impl ArticleName {
+    /// The name as the store takes it.
+    pub(crate) fn as_ref(&self) -> &ArticleRef {
+        &self.0
+    }
+}
+
+impl From<ArticleId> for ArticleName {
+    fn from(id: ArticleId) -> Self {
+        Self(id.into())
+    }
+}
+
+impl TryFrom<String> for ArticleName {
+    type Error = ArticleNameError;
+    fn try_from(text: String) -> Result<Self, ArticleNameError> {
+        let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        if text.is_empty() || text.len() > LONGEST || !text.bytes().all(plain) {
+            return Err(ArticleNameError);
+        }
+        Ok(Self(ArticleRef::parse(&text)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digits_are_an_id_and_what_is_no_slug_is_nothing() {
+        let name = |text: &str| ArticleName::try_from(text.to_owned());
+        let id = ArticleId::try_from(12).unwrap();
+        assert_eq!(name("12"), Ok(id.into()));
+        assert!(matches!(
+            name("gpt-5").unwrap().as_ref(),
+            ArticleRef::Slug(_)
+        ));
+        for bad in ["", "A", "a b", "a/b", "a\0", "ä", &"a".repeat(201)] {
+            assert_eq!(name(bad), Err(ArticleNameError), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Articles, and their way into a community.
+
+use crier_domain::{CommunityId, UserId};
+use crier_store::{Article, Locks, Reader, Status, Submitted};
+use serde::Deserialize;
+
+use super::article_ref::ArticleName;
+use super::error::{AppError, Conflict, Thing};
+use super::text::{Abstract, Name};
+use super::view::{ArticleView, CommunityArticleView};
+use super::{App, access};
+
+/// What an admin does with a submitted article.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Action {
+    /// Wants it: submitted → approved.
+    Approve,
+    /// Shows it to the members, and lets admins and its submitter follow it.
+    Publish,
+    /// Hides it again: published → approved.
+    Unpublish,
+    /// Does not want it.
+    Reject,
+}
+
+impl Action {
+    /// The state it leads to from `before`, which may be the same; none if it does not lead anywhere.
+    fn from(self, before: Status) -> Option<Status> {
+        use Status::{Approved, Published, Rejected, Submitted};
+        match (self, before) {
+            (Self::Approve, Submitted | Approved | Rejected) => Some(Approved),
+            (Self::Publish, Submitted | Approved | Published) => Some(Published),
+            (Self::Unpublish, Approved | Published) => Some(Approved),
+            (Self::Reject, Submitted | Approved | Rejected) => Some(Rejected),
+            (Self::Approve | Self::Reject, Published)
+            | (Self::Publish, Rejected)
+            | (Self::Unpublish, Submitted | Rejected) => None,
+        }
+    }
+}
+
+/// Makes an article; its slug comes from the title.
+pub(crate) async fn create(
+    app: &App,
+    user: UserId,
+    title: &Name,
+    summary: Option<&Abstract>,
+) -> Result<ArticleView, AppError> {
+    let tx = app.begin(Locks::new()).await?;
+    let summary = summary.map_or("", Abstract::as_str);
+    let article = tx.create_article(user, title.as_str(), summary).await?;
+    app.commit(tx).await?;
+    Ok(article.into())
+}
+
+/// An article that the caller may read.
+pub(crate) async fn get(
+    app: &App,
+    user: UserId,
+    article: &ArticleName,
+) -> Result<ArticleView, AppError> {
+    Ok(find(&app.store, user, article).await?.into())
+}
+
+/// A member submits an article to the community.
+pub(crate) async fn submit(
+    app: &App,
+    user: UserId,
+    community: CommunityId,
+    article: &ArticleName,
+) -> Result<CommunityArticleView, AppError> {
+    let tx = app.begin(Locks::new().exclusive(community)).await?;
+    access::to(&tx, user, community).await?.writes()?;
+    let article = find(&tx, user, article).await?;
+    let submitted = match tx.submit_article(community, article.id, user).await? {
+        Submitted::New(submitted) => submitted,
+        Submitted::Already(_) => return Err(AppError::Conflict(Conflict::AlreadySubmitted)),
+    };
+    app.commit(tx).await?;
+    Ok(submitted.into())
+}
+
+/// An admin moves a submitted article on. What is published is followed by the admins and its submitter.
+pub(crate) async fn manage(
+    app: &App,
+    admin: UserId,
+    community: CommunityId,
+    article: &ArticleName,
+    action: Action,
+) -> Result<CommunityArticleView, AppError> {
+    let nothing = || AppError::NoSuch(Thing::CommunityArticle);
+    let tx = app.begin(Locks::new().exclusive(community)).await?;
+    access::to(&tx, admin, community).await?.manages()?;
+    let article = find(&tx, admin, article).await?;
+    let found = tx
+        .find_community_article(admin, community, article.id)
+        .await?;
+    let found = found.ok_or_else(nothing)?;
+    let status = action.from(found.status);
+    let status = status.ok_or(AppError::Conflict(Conflict::WrongState))?;
+    if status == found.status {
+        return Ok(found.into());
+    }
+    let change = tx.set_status(community, article.id, status).await?;
+    let managed = change.ok_or_else(nothing)?.article;
+    if status == Status::Published {
+        tx.subscribe_admins_and_submitter(&managed).await?;
+    }
+    app.commit(tx).await?;
+    Ok(managed.into())
+}
+
+async fn find(reader: &Reader, user: UserId, article: &ArticleName) -> Result<Article, AppError> {
+    let found = reader.find_article(user, article.as_ref()).await?;
+    found.ok_or(AppError::NoSuch(Thing::Article))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_published_is_unpublished_before_it_is_rejected() {
+        use Status::{Approved, Published, Rejected, Submitted};
+        assert_eq!(Action::Reject.from(Published), None);
+        assert_eq!(Action::Unpublish.from(Published), Some(Approved));
+        assert_eq!(Action::Reject.from(Approved), Some(Rejected));
+        assert_eq!(Action::Publish.from(Rejected), None);
+        assert_eq!(Action::Publish.from(Submitted), Some(Published));
+    }
+}

@@ -1,0 +1,132 @@
+//! Why a use case refuses. The text of each is what the caller reads; how it becomes an HTTP status is
+//! `http/problems.rs`'s.
+
+use crier_store::StoreError;
+
+/// Why a use case refuses, or fails.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AppError {
+    /// It does not exist, or the caller may not know that it does.
+    #[error("there is no such {0}")]
+    NoSuch(Thing),
+    /// The caller is known, and this is not theirs to do.
+    #[error("{0}")]
+    Forbidden(Forbidden),
+    /// The request is against a rule.
+    #[error("{0}")]
+    Rule(Rule),
+    /// The request does not fit what is there.
+    #[error("{0}")]
+    Conflict(Conflict),
+    /// The event that the text would make is larger than the log takes.
+    #[error("the text is too large to be sent to its readers")]
+    EventTooLarge,
+    /// The token was issued before its user was disconnected.
+    #[error("the token was withdrawn")]
+    TokenWithdrawn,
+    /// The database refused or is away.
+    #[error("the database failed")]
+    Store(#[source] StoreError),
+    /// An event could not be written as JSON.
+    #[error("an event could not be encoded")]
+    Encode(#[from] serde_json::Error),
+    /// A token could not be signed.
+    #[error("a token could not be signed")]
+    Sign(#[from] crier_service_kit::auth::SignError),
+    /// A text of the sample data doesn't fit.
+    #[error("the sample data is wrong")]
+    SampleText(#[source] super::text::TextError),
+}
+
+impl From<StoreError> for AppError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::TooManyEntries => Self::Conflict(Conflict::TooManyEntries),
+            other => Self::Store(other),
+        }
+    }
+}
+
+/// What can be missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Thing {
+    /// An article.
+    Article,
+    /// A comment.
+    Comment,
+    /// A community.
+    Community,
+    /// An article in this community.
+    CommunityArticle,
+    /// A discussion.
+    Discussion,
+    /// A member of this community.
+    Member,
+    /// A subscription of the caller.
+    Subscription,
+    /// A user known to Crier.
+    User,
+}
+
+impl std::fmt::Display for Thing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Article => "article",
+            Self::Comment => "comment",
+            Self::Community => "community",
+            Self::CommunityArticle => "article in this community",
+            Self::Discussion => "discussion",
+            Self::Member => "member of this community",
+            Self::Subscription => "subscription",
+            Self::User => "user",
+        })
+    }
+}
+
+/// What the caller lacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Forbidden {
+    /// Membership.
+    #[error("only members of this community may do that")]
+    Outsider,
+    /// The role of an admin.
+    #[error("only admins of this community may do that")]
+    Unprivileged,
+    /// Only public communities may be joined without being added.
+    #[error("this community is not public: one of its admins has to add you")]
+    Uninvited,
+}
+
+/// A rule that a request breaks by what it asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Rule {
+    /// Public communities have no subscriptions.
+    #[error("only private and hidden communities have subscriptions")]
+    PublicCommunity,
+    /// The article is in another community.
+    #[error("the article does not belong to this community")]
+    ArticleElsewhere,
+    /// The answered comment is in another discussion.
+    #[error("the answered comment does not belong to this discussion")]
+    ParentElsewhere,
+    /// Comments go three levels deep.
+    #[error("answers go no deeper than three levels")]
+    TooDeep,
+}
+
+/// What stands against the request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Conflict {
+    /// One submission per community.
+    #[error("the article has been submitted to this community before")]
+    AlreadySubmitted,
+    /// A community without an admin could never change again.
+    #[error("this is the community's last admin")]
+    LastAdmin,
+    /// The action does not lead from the article's state.
+    #[error("the article's state does not allow that")]
+    WrongState,
+    /// A snapshot has to fit one message.
+    #[error("nobody can follow more than 20,000 communities and articles")]
+    TooManyEntries,
+}

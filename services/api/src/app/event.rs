@@ -1,0 +1,72 @@
+//! The events that writing causes.
+
+use bytes::Bytes;
+use crier_domain::event::{ClientEvent, MAX_EVENT_BYTES};
+use crier_domain::{ArticleId, Audience, CommunityId, Event, EventId, UserId};
+use serde::Serialize;
+
+use super::error::AppError;
+use super::view::Moment;
+
+/// Where and by whom something happened.
+pub(super) struct Origin {
+    pub(super) community: CommunityId,
+    pub(super) article: ArticleId,
+    /// Does not get the event.
+    pub(super) author: UserId,
+    pub(super) at: Moment,
+}
+
+/// The event for the article's subscribers, its author apart.
+///
+/// # Errors
+/// [`AppError::EventTooLarge`] if the log would not take it: found out here, while nothing is stored yet.
+pub(super) fn for_subscribers(
+    kind: &'static str,
+    origin: &Origin,
+    data: &impl Serialize,
+) -> Result<Event, AppError> {
+    let id = EventId::new();
+    let event = ClientEvent {
+        event_id: id,
+        kind,
+        community_id: origin.community,
+        article_id: Some(origin.article),
+        timestamp: &origin.at.to_string(),
+        data,
+    };
+    Ok(Event {
+        id,
+        community: origin.community,
+        article: Some(origin.article),
+        audience: Audience::Subscribers,
+        exclude: Some(origin.author),
+        body: fitting(event.encode()?)?,
+    })
+}
+
+fn fitting(body: Bytes) -> Result<Bytes, AppError> {
+    if body.len() > MAX_EVENT_BYTES {
+        return Err(AppError::EventTooLarge);
+    }
+    Ok(body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_log_would_refuse_is_refused_before_it_is_stored() {
+        let origin = Origin {
+            community: CommunityId::try_from(1).unwrap(),
+            article: ArticleId::try_from(2).unwrap(),
+            author: UserId::try_from(3).unwrap(),
+            at: Moment(time::OffsetDateTime::UNIX_EPOCH),
+        };
+        let event = for_subscribers("new_comment", &origin, &"x".repeat(MAX_EVENT_BYTES - 1_000));
+        assert!(event.is_ok());
+        let event = for_subscribers("new_comment", &origin, &"x".repeat(MAX_EVENT_BYTES));
+        assert!(matches!(event, Err(AppError::EventTooLarge)));
+    }
+}

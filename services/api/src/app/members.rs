@@ -1,0 +1,141 @@
+//! Who is in a community, and as what. Each change holds the community's exclusive lock.
+
+use crier_domain::{CommunityId, UserId};
+use crier_store::{Joined, Locks, Page, Role, Tx};
+use serde::Serialize;
+
+use super::error::{AppError, Conflict, Thing};
+use super::view::{self, MemberView};
+use super::{App, access};
+
+/// A page of members.
+#[derive(Debug, Serialize)]
+pub(crate) struct MembersView {
+    members: Vec<MemberView>,
+}
+
+/// The members, by ascending user id.
+pub(crate) async fn list(
+    app: &App,
+    user: UserId,
+    community: CommunityId,
+    page: Page<UserId>,
+) -> Result<MembersView, AppError> {
+    access::to(&app.store, user, community).await?.reads()?;
+    let members = app.store.members(community, page).await?;
+    Ok(MembersView {
+        members: view::all(members),
+    })
+}
+
+/// Makes the caller a member of a public community. True: they were none before.
+pub(crate) async fn join(
+    app: &App,
+    user: UserId,
+    community: CommunityId,
+) -> Result<(bool, MemberView), AppError> {
+    let tx = app.begin(Locks::new().exclusive(community)).await?;
+    access::to(&tx, user, community).await?.joins()?;
+    let joined = tx.add_member(community, user, Role::Member).await?;
+    let member = member(&tx, community, user).await?;
+    app.commit(tx).await?;
+    Ok((joined == Joined::New, member))
+}
+
+/// Ends the caller's membership and what they follow there. As often as one likes.
+pub(crate) async fn leave(app: &App, user: UserId, community: CommunityId) -> Result<(), AppError> {
+    let tx = app.begin(Locks::new().exclusive(community)).await?;
+    access::to(&tx, user, community).await?.reads()?;
+    keep_last_admin(&tx, community, user).await?;
+    tx.remove_member(community, user).await?;
+    app.commit(tx).await
+}
+
+/// An admin adds a user who is known to Crier, or gives a member another role. True: they were no member before.
+pub(crate) async fn put(
+    app: &App,
+    admin: UserId,
+    community: CommunityId,
+    user: UserId,
+    role: Role,
+) -> Result<(bool, MemberView), AppError> {
+    let tx = app.begin(Locks::new().exclusive(community)).await?;
+    access::to(&tx, admin, community).await?.manages()?;
+    if tx.find_user(user).await?.is_none() {
+        return Err(AppError::NoSuch(Thing::User));
+    }
+    let joined = tx.add_member(community, user, role).await?;
+    match joined {
+        Joined::New if role == Role::Admin => {
+            tx.subscribe_to_all_published(user, community).await?;
+        }
+        Joined::New => {}
+        Joined::Already(_) => give(&tx, community, user, role).await?,
+    }
+    let member = member(&tx, community, user).await?;
+    app.commit(tx).await?;
+    Ok((joined == Joined::New, member))
+}
+
+/// An admin gives a member another role.
+pub(crate) async fn set_role(
+    app: &App,
+    admin: UserId,
+    community: CommunityId,
+    user: UserId,
+    role: Role,
+) -> Result<MemberView, AppError> {
+    let tx = app.begin(Locks::new().exclusive(community)).await?;
+    access::to(&tx, admin, community).await?.manages()?;
+    give(&tx, community, user, role).await?;
+    let member = member(&tx, community, user).await?;
+    app.commit(tx).await?;
+    Ok(member)
+}
+
+/// An admin ends a membership, and with it what the member follows there.
+pub(crate) async fn remove(
+    app: &App,
+    admin: UserId,
+    community: CommunityId,
+    user: UserId,
+) -> Result<(), AppError> {
+    let tx = app.begin(Locks::new().exclusive(community)).await?;
+    access::to(&tx, admin, community).await?.manages()?;
+    keep_last_admin(&tx, community, user).await?;
+    if !tx.remove_member(community, user).await? {
+        return Err(AppError::NoSuch(Thing::Member));
+    }
+    app.commit(tx).await
+}
+
+/// Sets a member's role; who becomes an admin follows every published article.
+async fn give(tx: &Tx, community: CommunityId, user: UserId, role: Role) -> Result<(), AppError> {
+    let before = tx.role(user, community).await?;
+    let before = before.ok_or(AppError::NoSuch(Thing::Member))?;
+    if before == role {
+        return Ok(());
+    }
+    keep_last_admin(tx, community, user).await?;
+    tx.set_role(community, user, role).await?;
+    if role == Role::Admin {
+        tx.subscribe_to_all_published(user, community).await?;
+    }
+    Ok(())
+}
+
+/// Refuses if this user is the only admin. To be asked before their role or membership ends.
+async fn keep_last_admin(tx: &Tx, community: CommunityId, user: UserId) -> Result<(), AppError> {
+    let is_admin = tx.role(user, community).await? == Some(Role::Admin);
+    if is_admin && tx.count_admins(community).await? <= 1 {
+        return Err(AppError::Conflict(Conflict::LastAdmin));
+    }
+    Ok(())
+}
+
+async fn member(tx: &Tx, community: CommunityId, user: UserId) -> Result<MemberView, AppError> {
+    let found = tx.find_member(community, user).await?;
+    found
+        .map(MemberView::from)
+        .ok_or(AppError::NoSuch(Thing::Member))
+}

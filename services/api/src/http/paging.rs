@@ -1,0 +1,31 @@
+//! `?after=&limit=`: the next page of a list, by the last id of the one before.
+
+use crier_service_kit::problem::Problem;
+use crier_store::Page;
+use serde::Deserialize;
+
+use crate::app::list::MAX_LIMIT;
+
+/// The two parameters; each is optional.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Listing<Id> {
+    after: Option<Id>,
+    limit: Option<u32>,
+}
+
+impl<Id> Listing<Id> {
+    pub(super) fn page(self) -> Result<Page<Id>, Problem> {
+        page(self.after, self.limit)
+    }
+}
+
+/// The page that the two parameters ask for.
+pub(super) fn page<Id>(after: Option<Id>, limit: Option<u32>) -> Result<Page<Id>, Problem> {
+    let limit = limit.unwrap_or(MAX_LIMIT);
+    if !(1..=MAX_LIMIT).contains(&limit) {
+        let detail = format!("The query does not fit: limit must be from 1 to {MAX_LIMIT}.");
+        return Err(Problem::invalid(detail));
+    }
+    Ok(Page { after, limit })
+}
