@@ -2,10 +2,31 @@
 //!
 //! | module | shows |
 //! |---|---|
-//! | [`world`], [`people`], [`stream`] | the harness: a system of one's own, people in it, and what their browsers receive |
+//! | [`world`], [`people`], [`stream`], [`fleet`] | the harness: a system of one's own, people in it, what their browsers receive, and the binary as processes |
 //! | [`scenarios`] | the three scenarios of the system that Crier replaces, over two gateways |
+//! | [`removal`] | who is removed gets nothing more |
+//! | [`order`] | 200 communities, 100,000 events, one client: strictly increasing, none missing |
+//! | [`interest`] | a gateway without a member has no subscription |
+//! | [`outage`] | writes go on while NATS is away; wake-ups need no sweep |
+//! | [`auth`] | forged, expired and foreign tokens; tickets, cookies and their pages |
+//! | [`permissions`] | with the fleet's NATS users only the relay writes the log |
+//! | [`traces`] | one trace from the request to both gateways |
+//! | [`up`] | `crier up` as its users know it: start, kill, start again, refusals |
+//! | [`page`] | the demo page in Chromium, two users on two gateways |
+//! | [`tidy`] | what the architecture forbids |
 
+mod auth;
+mod fleet;
+mod interest;
+mod order;
+mod outage;
+mod page;
 mod people;
+mod permissions;
+mod removal;
 mod scenarios;
 mod stream;
+mod tidy;
+mod traces;
+mod up;
 mod world;

@@ -1,10 +1,12 @@
 //! People, what they do through the API, and the places they do it in.
 
+use std::time::Duration;
+
 use crier_testkit::{Answer, HttpClient};
 use serde_json::{Value, json};
 
 use crate::stream::Stream;
-use crate::world::World;
+use crate::world::{World, signer};
 
 /// Someone with a token.
 #[derive(Clone)]
@@ -24,6 +26,13 @@ pub struct Place {
 }
 
 impl Person {
+    /// Someone with a valid token of an hour.
+    pub fn at(api: &str, gateways: &[String], id: i64, name: &str) -> Self {
+        let token = signer().sign_user(id, name, Duration::from_secs(3600)).unwrap();
+        let http = HttpClient::new(api).with_token(&token);
+        Self { id, token, http, gateways: gateways.to_vec() }
+    }
+
     /// Opens a stream on the gateway of this number and waits until it is ready.
     pub async fn stream(&self, gateway: usize) -> Stream {
         Stream::open(&self.gateways[gateway], &self.token).await
@@ -106,15 +115,20 @@ impl Person {
 /// alice, an admin of a private community with a published article, and bob and carol, its members. alice
 /// follows the article, since admins do; nobody else does.
 pub async fn group(world: &World) -> (Person, Person, Person, Place) {
-    let alice = world.person(1, "alice");
-    let bob = world.person(2, "bob");
-    let carol = world.person(3, "carol");
-    let community = alice.create_community("AI Research Group", "private").await;
-    alice.add_member(community, &bob).await;
-    alice.add_member(community, &carol).await;
-    let place = alice.submit(community, "GPT-5 Architecture").await;
-    alice.publish(place).await;
+    let [alice, bob, carol] = [(1, "alice"), (2, "bob"), (3, "carol")].map(|(id, name)| world.person(id, name));
+    let place = group_of(&alice, &[&bob, &carol]).await;
     (alice, bob, carol, place)
+}
+
+/// A private community of these people with a published article.
+pub async fn group_of(admin: &Person, members: &[&Person]) -> Place {
+    let community = admin.create_community("AI Research Group", "private").await;
+    for member in members {
+        admin.add_member(community, member).await;
+    }
+    let place = admin.submit(community, "GPT-5 Architecture").await;
+    admin.publish(place).await;
+    place
 }
 
 /// The body of an answer that must have this status.

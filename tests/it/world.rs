@@ -10,6 +10,7 @@ use crier_domain::Keys;
 use crier_gateway::config::{CorsConfig, GatewayConfig};
 use crier_service_kit::auth::{AuthConfig, Signer};
 use crier_service_kit::config::Secret;
+use crier_store::{DatabaseConfig, Store};
 use crier_testkit::{HttpClient, NatsServer, Postgres, TestDatabase, wait_for};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -29,6 +30,15 @@ pub enum Database {
     Postgres(TestDatabase),
 }
 
+impl Database {
+    fn url(&self) -> String {
+        match self {
+            Self::Sqlite(dir) => format!("sqlite://{}", dir.path().join("crier.db").display()),
+            Self::Postgres(database) => database.url(),
+        }
+    }
+}
+
 /// How a system differs from the usual one.
 #[derive(Default)]
 pub struct Options {
@@ -37,19 +47,23 @@ pub struct Options {
     pub sweep: Option<Duration>,
     /// Changes to the gateways' settings.
     pub gateway: Option<fn(&mut GatewayConfig)>,
+    /// Another nats-server than a plain one, and who the services are there.
+    pub nats: Option<NatsServer>,
+    pub nats_as_api: Option<fn(&NatsServer) -> NatsConfig>,
+    pub nats_as_gateway: Option<fn(&NatsServer) -> NatsConfig>,
 }
 
+/// A running service; the task gives what went wrong.
 struct Service {
     url: String,
     stop: CancellationToken,
-    task: JoinHandle<()>,
+    task: JoinHandle<anyhow::Result<()>>,
 }
 
 /// The system. Its parts end when it is dropped; [`World::end`] also looks at what they left.
 pub struct World {
     pub nats: NatsServer,
     pub keys: String,
-    pub signer: Signer,
     database: Database,
     options: Options,
     api: Service,
@@ -62,17 +76,19 @@ impl World {
         Self::with(Options::default()).await
     }
 
-    pub async fn with(options: Options) -> Self {
+    pub async fn with(mut options: Options) -> Self {
         let database = if options.postgres {
             Database::Postgres(Postgres::database().await)
         } else {
             Database::Sqlite(tempfile::tempdir().unwrap())
         };
-        let nats = NatsServer::start().await;
+        let nats = match options.nats.take() {
+            Some(nats) => nats,
+            None => NatsServer::start().await,
+        };
         let keys = Keys::random_base64();
         let api = start_api(&api_config(&database, &nats, &keys, &options)).await;
         let mut world = Self {
-            signer: Signer::new(&auth()).unwrap(),
             nats,
             keys,
             database,
@@ -96,13 +112,17 @@ impl World {
             cors: CorsConfig { allowed_origins: vec![PAGE.to_owned()] },
             auth: auth(),
             keys: Keys::from_base64(&[&self.keys]).unwrap(),
-            nats: NatsConfig::at(self.nats.url()),
+            nats: self.options.nats_as_gateway.map_or_else(
+                || NatsConfig::at(self.nats.url()),
+                |config| config(&self.nats),
+            ),
         };
         let gateway = crier_gateway::build(settings).await.unwrap();
         let readiness = gateway.readiness();
         let url = format!("http://{}", gateway.local_addr());
         let stop = CancellationToken::new();
-        let task = tokio::spawn(gateway.run(stop.clone()));
+        let running = gateway.run(stop.clone());
+        let task = tokio::spawn(async { Ok(running.await) });
         wait_for("a gateway to be ready", async || {
             readiness.ready().await;
             Some(())
@@ -116,7 +136,7 @@ impl World {
     pub async fn stop_gateway(&mut self, number: usize) {
         let gateway = &mut self.gateways[number];
         gateway.stop.cancel();
-        (&mut gateway.task).await.unwrap();
+        (&mut gateway.task).await.unwrap().unwrap();
     }
 
     pub fn api(&self) -> HttpClient {
@@ -132,13 +152,14 @@ impl World {
     }
 
     pub fn person(&self, id: i64, name: &str) -> Person {
-        let token = self.signer.sign_user(id, name, Duration::from_secs(3600)).unwrap();
-        Person {
-            id,
-            http: self.api().with_token(&token),
-            token,
-            gateways: self.gateways.iter().map(|gateway| gateway.url.clone()).collect(),
-        }
+        let gateways: Vec<String> = self.gateways.iter().map(|gateway| gateway.url.clone()).collect();
+        Person::at(&self.api.url, &gateways, id, name)
+    }
+
+    /// The database, for what no call of the API writes fast enough.
+    pub async fn store(&self) -> Store {
+        let config = DatabaseConfig::new(self.database.url());
+        Store::connect(&config).await.unwrap()
     }
 
     /// A value of a service's metrics.
@@ -163,11 +184,11 @@ impl World {
     pub async fn end(self) {
         for gateway in self.gateways {
             gateway.stop.cancel();
-            gateway.task.await.unwrap();
+            gateway.task.await.unwrap().unwrap();
         }
         assert!(!self.api.task.is_finished(), "the API service ended by itself");
         self.api.stop.cancel();
-        self.api.task.await.unwrap();
+        self.api.task.await.unwrap().unwrap();
         drop(self.database);
     }
 }
@@ -176,8 +197,14 @@ async fn start_api(config: &Config) -> Service {
     let api = crier_api::build(config.clone()).await.unwrap();
     let url = format!("http://{}", api.local_addr());
     let stop = CancellationToken::new();
-    let task = tokio::spawn(api.run(stop.clone()));
+    let running = api.run(stop.clone());
+    let task = tokio::spawn(async { Ok(running.await?) });
     Service { url, stop, task }
+}
+
+/// Makes tokens that the services take.
+pub fn signer() -> Signer {
+    Signer::new(&auth()).unwrap()
 }
 
 fn auth() -> AuthConfig {
@@ -185,10 +212,6 @@ fn auth() -> AuthConfig {
 }
 
 fn api_config(database: &Database, nats: &NatsServer, keys: &str, options: &Options) -> Config {
-    let url = match database {
-        Database::Sqlite(dir) => format!("sqlite://{}", dir.path().join("crier.db").display()),
-        Database::Postgres(database) => database.url(),
-    };
     Config {
         api: ApiConfig {
             listen: "127.0.0.1:0".to_owned(),
@@ -199,13 +222,15 @@ fn api_config(database: &Database, nats: &NatsServer, keys: &str, options: &Opti
             gateways: Vec::new(),
         },
         database: DatabaseGroup {
-            url: Secret::new(url),
+            url: Secret::new(database.url()),
             max_connections: 8,
             acquire_timeout: Duration::from_secs(10).into(),
             statement_timeout: Duration::from_secs(20).into(),
             migrate_on_start: Some(true),
         },
-        nats: NatsConfig::at(nats.url()),
+        nats: options
+            .nats_as_api
+            .map_or_else(|| NatsConfig::at(nats.url()), |config| config(nats)),
         auth: auth(),
         cursor: CursorConfig { keys: vec![Secret::new(keys)] },
         relay: RelayGroup {

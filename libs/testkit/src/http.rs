@@ -46,6 +46,7 @@ impl Answer {
 pub struct HttpClient {
     base: String,
     token: Option<String>,
+    headers: Vec<(&'static str, String)>,
     client: Client<HttpConnector, Full<Bytes>>,
 }
 
@@ -57,6 +58,7 @@ impl HttpClient {
         Self {
             base,
             token: None,
+            headers: Vec::new(),
             client,
         }
     }
@@ -68,6 +70,14 @@ impl HttpClient {
             token: Some(token.into()),
             ..self.clone()
         }
+    }
+
+    /// The same, with one more header in every call.
+    #[must_use]
+    pub fn with_header(&self, name: &'static str, value: impl Into<String>) -> Self {
+        let mut with = self.clone();
+        with.headers.push((name, value.into()));
+        with
     }
 
     /// The address that paths are appended to.
@@ -110,6 +120,9 @@ impl HttpClient {
             .uri(format!("{}{path}", self.base));
         if let Some(token) = &self.token {
             request = request.header(AUTHORIZATION, format!("Bearer {token}"));
+        }
+        for (name, value) in &self.headers {
+            request = request.header(*name, value);
         }
         if body.is_some() {
             request = request.header(CONTENT_TYPE, "application/json");

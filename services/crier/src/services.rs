@@ -24,9 +24,9 @@ pub(crate) fn api(config: Config) -> anyhow::Result<()> {
         let stop = shutdown::signals().context("signals can't be waited for")?;
         let api = crier_api::build(config.api_settings()).await?;
         println!("crier api on http://{}", api.local_addr());
-        api.run(stop).await;
+        let ended = api.run(stop).await;
         telemetry.shutdown(TELEMETRY_TIMEOUT).await;
-        Ok(())
+        Ok(ended?)
     })
 }
 

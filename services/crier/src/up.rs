@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use clap::Args;
-use crier_api::Api;
+use crier_api::{Api, ApiError};
 use crier_domain::Keys;
 use crier_gateway::Gateway;
 use crier_service_kit::config::Secret;
 use crier_service_kit::{shutdown, telemetry};
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
@@ -103,9 +103,7 @@ fn gateway_addresses(config: &Config, arguments: &Arguments) -> Vec<SocketAddr> 
 async fn serve(mut config: Config, addresses: Vec<SocketAddr>) -> anyhow::Result<()> {
     let telemetry = telemetry::init(&config.telemetry, "crier")?;
     let stop = shutdown::signals().context("signals can't be waited for")?;
-    // The API takes its port first, since gateways must know its pages. Gateways that may get any port are
-    // not known to the demo page before they are built, so those that are named go into its list.
-    config.api.gateways = addresses.iter().map(|address| format!("http://{address}")).collect();
+    // Each must know the other's address, and port 0 is known only once it is bound.
     let api = crier_api::build(config.api_settings()).await?;
     config.allow_own_pages(api.local_addr());
     let mut gateways = Vec::new();
@@ -113,6 +111,8 @@ async fn serve(mut config: Config, addresses: Vec<SocketAddr>) -> anyhow::Result
         config.gateway.listen = address;
         gateways.push(crier_gateway::build(config.gateway_settings()?).await?);
     }
+    let urls = gateways.iter().map(|gateway| format!("http://{}", gateway.local_addr()));
+    let api = api.with_gateways(urls.collect());
     let ended = supervise(api, gateways, stop, config.api.demo).await;
     telemetry.shutdown(TELEMETRY_TIMEOUT).await;
     ended
@@ -126,7 +126,8 @@ async fn supervise(
     demo: bool,
 ) -> anyhow::Result<()> {
     let summary = Summary::of(&api, &gateways, demo);
-    let ready: Vec<_> = gateways.iter().map(Gateway::readiness).chain([api.readiness()]).collect();
+    // A gateway is ready once it follows the log, which the API's relay has begun by then.
+    let ready: Vec<_> = gateways.iter().map(Gateway::readiness).collect();
     let (stop_gateways, stop_api) = (CancellationToken::new(), CancellationToken::new());
     let mut streams = JoinSet::new();
     for gateway in gateways {
@@ -156,8 +157,8 @@ async fn supervise(
     stop_gateways.cancel();
     while streams.join_next().await.is_some() {}
     stop_api.cancel();
-    if !service.is_finished() {
-        service.await.context("the API service failed")?;
+    if outcome.is_ok() {
+        service.await.context("the API service failed")??;
     }
     outcome
 }
@@ -165,15 +166,18 @@ async fn supervise(
 /// A service that ends before it is told to.
 async fn failed(
     streams: &mut JoinSet<()>,
-    service: &mut tokio::task::JoinHandle<()>,
+    service: &mut JoinHandle<Result<(), ApiError>>,
 ) -> anyhow::Error {
-    let why = |ended: Result<(), JoinError>| match ended {
-        Ok(()) => "it returned".to_owned(),
-        Err(error) => error.to_string(),
-    };
     tokio::select! {
-        Some(ended) = streams.join_next() => anyhow!("a gateway ended by itself: {}", why(ended)),
-        ended = service => anyhow!("the API service ended by itself: {}", why(ended)),
+        Some(ended) = streams.join_next() => match ended {
+            Ok(()) => anyhow!("a gateway ended by itself"),
+            Err(error) => anyhow!("a gateway failed: {error}"),
+        },
+        ended = service => match ended {
+            Ok(Ok(())) => anyhow!("the API service ended by itself"),
+            Ok(Err(error)) => anyhow!(error),
+            Err(error) => anyhow!("the API service failed: {error}"),
+        },
     }
 }
 

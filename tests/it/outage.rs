@@ -1,0 +1,77 @@
+//! NATS may be away: what is written meanwhile is answered at once and delivered later. And nothing waits for
+//! a sweep.
+
+use std::time::Duration;
+
+use crier_testkit::wait_for;
+
+use crate::people::group;
+use crate::world::{Options, World};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_written_while_nats_is_away_comes_after() {
+    let world = World::start().await;
+    let (alice, bob, carol, place) = group(&world).await;
+    bob.subscribe(place).await;
+    let mut at_bob = bob.stream(0).await;
+    let mut at_carol = carol.stream(1).await;
+    let discussion = alice.discuss(place, "Storm").await;
+    at_bob.event().await;
+
+    world.nats.stop().await;
+    alice.comment(discussion, "one").await;
+    // A subscription made meanwhile counts for what is written after it, and only for that.
+    carol.subscribe(place).await;
+    alice.comment(discussion, "two").await;
+    world.nats.start_again().await;
+    alice.comment(discussion, "three").await;
+
+    assert_eq!(at_bob.comments_until("three").await, ["one", "two"]);
+    assert_eq!(at_carol.comments_until("three").await, ["two"]);
+    world.settled().await;
+    world.end().await;
+}
+
+/// With the sweep at one hour only a wake-up can move the relay.
+async fn without_a_sweep(postgres: bool) {
+    let sweep = Some(Duration::from_secs(3600));
+    let world = World::with(Options { postgres, sweep, ..Options::default() }).await;
+    let (alice, bob, _, place) = group(&world).await;
+    bob.subscribe(place).await;
+    let mut at_bob = bob.stream(0).await;
+    let discussion = alice.discuss(place, "Now").await;
+    assert_eq!(at_bob.event().await["data"]["discussion"]["id"], discussion);
+    for text in ["1", "2", "3"] {
+        alice.comment(discussion, text).await;
+        assert_eq!(at_bob.event().await["data"]["comment"]["content"], text);
+    }
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_go_out_at_once_on_sqlite() {
+    without_a_sweep(false).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_go_out_at_once_on_postgres() {
+    without_a_sweep(true).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_that_stops_sends_its_streams_away_and_is_gone() {
+    let mut world = World::start().await;
+    let (_, bob, _, _) = group(&world).await;
+    let mut at_bob = bob.stream(0).await;
+    let url = world.gateway_url(0).to_owned();
+    world.stop_gateway(0).await;
+    let bye = at_bob.frame().await;
+    assert_eq!(bye.event.as_deref(), Some("bye"));
+    assert_eq!(bye.json()["reason"], "drain");
+    assert!(bye.retry.is_some());
+    assert!(at_bob.try_frame().await.is_none(), "the stream has ended");
+    wait_for("the port to be closed", async || {
+        tokio::net::TcpStream::connect(url.trim_start_matches("http://")).await.is_err().then_some(())
+    })
+    .await;
+}
