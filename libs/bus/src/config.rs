@@ -1,6 +1,7 @@
 //! How to reach NATS, as it stands in a service's configuration.
 
 use std::fmt;
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -53,11 +54,8 @@ impl NatsConfig {
     }
 
     /// The addresses, if all can be read.
-    pub(crate) fn servers(&self) -> std::io::Result<Vec<ServerAddr>> {
-        self.url
-            .split(',')
-            .map(|url| url.trim().parse())
-            .collect::<std::io::Result<Vec<_>>>()
+    pub(crate) fn servers(&self) -> io::Result<Vec<ServerAddr>> {
+        self.url.split(',').map(|url| server(url.trim())).collect()
     }
 
     /// The addresses without secrets, for people to read.
@@ -87,6 +85,16 @@ impl fmt::Debug for NatsConfig {
             .field("connect_timeout", &self.connect_timeout)
             .finish()
     }
+}
+
+/// One address. The client library would take one without a host, and talk plain NATS to a WebSocket.
+fn server(url: &str) -> io::Result<ServerAddr> {
+    let server: ServerAddr = url.parse()?;
+    if server.host().is_empty() || server.is_websocket() {
+        let told = "an address is nats:// or tls:// with a host";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, told));
+    }
+    Ok(server)
 }
 
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {

@@ -126,6 +126,11 @@ impl Bus {
         if self.is_connected() && timeout(CLOSE_TIMEOUT, draining).await.is_err() {
             tracing::warn!("the connection to NATS was closed with messages unsent");
         }
+        self.inner.events.close();
+        let mut state = self.connection();
+        timeout(CLOSE_TIMEOUT, state.wait_for(|state| !state.connected))
+            .await
+            .ok();
     }
 
     pub(crate) fn client(&self) -> &Client {

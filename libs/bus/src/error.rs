@@ -10,7 +10,9 @@ use async_nats::jetstream::context::{RequestError, RequestErrorKind};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{description}")]
 pub struct ServerError {
-    /// The JetStream error code, as 10071.
+    /// Its kind, as HTTP has them: 503.
+    pub status: u16,
+    /// The JetStream error code, as 10071; 0 where there is only a status.
     pub code: u64,
     /// Its text, with the code.
     pub description: String,
@@ -19,6 +21,7 @@ pub struct ServerError {
 impl From<&jetstream::Error> for ServerError {
     fn from(error: &jetstream::Error) -> Self {
         Self {
+            status: u16::try_from(error.code()).unwrap_or_default(),
             code: error.error_code().0,
             description: error.to_string(),
         }

@@ -170,7 +170,8 @@ impl Log {
             Some(status) => {
                 let description = answer.description.as_deref().unwrap_or_default();
                 Err(ReadError::from(ServerError {
-                    code: u64::from(status.as_u16()),
+                    status: status.as_u16(),
+                    code: 0,
                     description: format!("{status} {description}"),
                 }))
             }

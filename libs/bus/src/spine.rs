@@ -33,18 +33,37 @@ use crate::connection::{Bus, Link};
 use crate::error::{Outage, ServerError};
 use crate::headers::Headers;
 use crate::log::ReadError;
-use wire::{HEARTBEAT, Place, Status};
+use wire::{Place, Status};
+
+#[cfg(test)]
+mod tests;
 
 /// Messages asked for and not yet received, at most.
 const CREDIT: usize = 2_000;
 /// Below this many more are asked for.
 const LOW_CREDIT: usize = CREDIT / 2;
-/// The server says something every [`HEARTBEAT`]; some may be late on a busy machine.
-const SILENCE: Duration = Duration::from_secs(4);
-/// How often an idle spine looks at the log's tail.
-const TAIL_EVERY: Duration = Duration::from_secs(5);
 /// After so long without a request the server forgets the consumer: a dead gateway leaves nothing behind.
 const INACTIVE: Duration = Duration::from_secs(60);
+
+/// The times that a spine goes by.
+#[derive(Clone, Copy)]
+struct Pace {
+    /// How often the server says that there is nothing to say.
+    heartbeat: Duration,
+    /// When its silence counts as its end. Some heartbeats may be late on a busy machine.
+    silence: Duration,
+    /// How long a request for messages is good for.
+    request: Duration,
+    /// How often an idle spine looks at the log's tail.
+    tail_every: Duration,
+}
+
+const PACE: Pace = Pace {
+    heartbeat: Duration::from_secs(1),
+    silence: Duration::from_secs(4),
+    request: Duration::from_secs(30),
+    tail_every: Duration::from_secs(5),
+};
 
 /// One message of the log, without its body.
 #[derive(Debug, Clone)]
@@ -118,7 +137,10 @@ pub struct Spine {
     received: u64,
     /// Messages asked for and not yet received.
     credit: usize,
+    pace: Pace,
     silent_at: Instant,
+    /// When somebody last waited here: nobody can hear the server before that.
+    listened_at: Instant,
     tail: Tail,
 }
 
@@ -138,6 +160,10 @@ impl Spine {
     /// # Errors
     /// When there is no connection or no stream within a few seconds, or the log ends before `after`.
     pub async fn start(bus: &Bus, after: Seq) -> Result<Self, SpineLost> {
+        Self::start_at_pace(bus, after, PACE).await
+    }
+
+    async fn start_at_pace(bus: &Bus, after: Seq, pace: Pace) -> Result<Self, SpineLost> {
         let connected = timeout(CALL_TIMEOUT, bus.connected()).await;
         let link = connected
             .unwrap_or(Err(Outage::Disconnected))
@@ -157,7 +183,9 @@ impl Spine {
             position: after,
             received: 0,
             credit: 0,
-            silent_at: Instant::now() + SILENCE,
+            pace,
+            silent_at: Instant::now() + pace.silence,
+            listened_at: Instant::now(),
             tail: Tail::Unknown(Instant::now()),
         };
         spine.create().await?;
@@ -182,6 +210,7 @@ impl Spine {
             if self.credit <= LOW_CREDIT {
                 self.ask().await?;
             }
+            self.listen();
             // What has arrived comes first: it is in order whatever happened since.
             let message = tokio::select! {
                 biased;
@@ -201,14 +230,25 @@ impl Spine {
             let message = match message {
                 Ok(Some(message)) => message,
                 Ok(None) => return Err(SpineLost::Disconnected),
-                Err(_) => return Err(SpineLost::Silent(SILENCE)),
+                Err(_) => return Err(SpineLost::Silent(self.pace.silence)),
             };
-            self.silent_at = Instant::now() + SILENCE;
+            self.listened_at = Instant::now();
+            self.silent_at = self.listened_at + self.pace.silence;
             if message.status.is_none() {
                 return self.item(&message);
             }
             self.status(&message)?;
         }
+    }
+
+    /// A caller that was away, or a machine that stood still, has not heard what the server said meanwhile, and our
+    /// last request may still be on its way through our own tasks: the next heartbeat but one must be there.
+    fn listen(&mut self) {
+        let now = Instant::now();
+        if now.duration_since(self.listened_at) > self.pace.heartbeat {
+            self.silent_at = self.silent_at.max(now + 2 * self.pace.heartbeat);
+        }
+        self.listened_at = now;
     }
 
     fn item(&mut self, message: &async_nats::Message) -> Result<SpineItem, SpineLost> {
@@ -255,14 +295,14 @@ impl Spine {
 
     fn heartbeat(&mut self, at: Option<Seq>) -> Result<(), SpineLost> {
         match (&self.tail, at) {
-            // A second later, so that the server made this heartbeat after it told the tail.
-            (Tail::Known(tail, since), Some(at)) if since.elapsed() >= HEARTBEAT => {
+            // One heartbeat later, so that the server made this heartbeat after it told the tail.
+            (Tail::Known(tail, since), Some(at)) if since.elapsed() >= self.pace.heartbeat => {
                 if at < *tail {
                     return Err(SpineLost::Stalled { at, tail: *tail });
                 }
                 self.tail = Tail::Unknown(Instant::now());
             }
-            (Tail::Unknown(since), _) if since.elapsed() >= TAIL_EVERY => {
+            (Tail::Unknown(since), _) if since.elapsed() >= self.pace.tail_every => {
                 let log = self.bus.log();
                 self.tail = Tail::Asked(Box::pin(async move { log.tail().await }));
             }
@@ -312,11 +352,11 @@ impl Spine {
         let asking = self.bus.client().publish_with_reply(
             format!("$JS.API.CONSUMER.MSG.NEXT.{STREAM}.{}", self.consumer),
             self.inbox.clone(),
-            wire::pull(batch),
+            wire::pull(batch, &self.pace),
         );
-        timeout(SILENCE, asking)
+        timeout(self.pace.silence, asking)
             .await
-            .map_err(|_| SpineLost::Silent(SILENCE))?
+            .map_err(|_| SpineLost::Silent(self.pace.silence))?
             .map_err(|error| SpineLost::Unavailable(Outage::client(error)))?;
         self.credit = self.credit.saturating_add(batch);
         Ok(())

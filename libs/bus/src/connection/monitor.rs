@@ -3,7 +3,7 @@
 //! Its events come over a channel that drops them when it is full. So an event only wakes the monitor, which then
 //! asks the client for its state, and asks once a second besides.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -18,6 +18,8 @@ use super::{ConnectionState, open};
 #[derive(Default)]
 pub(super) struct Events {
     changed: Notify,
+    /// The connection was closed by us. The client goes on calling that connected.
+    closed: AtomicBool,
     slow_consumers: AtomicU64,
     /// The last failure that was logged: one that lasts is logged once.
     failure: Mutex<Option<String>>,
@@ -26,6 +28,11 @@ pub(super) struct Events {
 impl Events {
     pub(super) fn slow_consumers(&self) -> u64 {
         self.slow_consumers.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+        self.changed.notify_one();
     }
 
     pub(super) fn take(&self, event: &Event) {
@@ -73,14 +80,22 @@ pub(super) async fn run(
             () = events.changed.notified() => {}
             _ = unasked.tick() => {}
         }
-        let now = ConnectionState::of(&client);
+        let mut now = ConnectionState::of(&client);
+        let closed = events.closed.load(Ordering::Relaxed);
+        now.connected &= !closed;
         if state.send_if_modified(|known| std::mem::replace(known, now) != now) {
             told(&client, now, &events);
+        }
+        if closed {
+            return;
         }
     }
 }
 
 fn told(client: &Client, state: ConnectionState, events: &Events) {
+    if events.closed.load(Ordering::Relaxed) {
+        return;
+    }
     if !state.connected {
         tracing::warn!("the connection to NATS is lost; trying to get it back");
         return;

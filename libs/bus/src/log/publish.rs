@@ -219,7 +219,14 @@ mod tests {
 
     fn classified(code: u64) -> PublishError {
         let description = "said the server".to_owned();
-        by_code(ErrorCode(code), ServerError { code, description })
+        by_code(
+            ErrorCode(code),
+            ServerError {
+                status: 0,
+                code,
+                description,
+            },
+        )
     }
 
     #[test]

@@ -63,7 +63,7 @@ pub enum EnsureError {
     /// There is a stream of this name that is not the log. It is left alone.
     #[error("the stream CRIER is not Crier's: {}", shown(.0))]
     Foreign(Vec<Difference>),
-    /// The server doesn't take the stream: another has its subjects, say, or there are too few servers for its
+    /// The server doesn't take the stream: another has its subjects, say, or it is no cluster and can have no
     /// replicas.
     #[error("NATS refuses the stream CRIER: {0}")]
     Refused(ServerError),
@@ -93,7 +93,7 @@ impl Log {
             let Some(found) = found else {
                 match self.apply("CREATE", &needed(config)).await? {
                     Err(error) if error.code == ErrorCode::STREAM_NAME_EXIST.0 => continue,
-                    answer => return answer.map_err(EnsureError::Refused),
+                    answer => return answer.map_err(refused),
                 }
             };
             let differences = differences(&found.config);
@@ -110,7 +110,7 @@ impl Log {
             );
             match self.apply("UPDATE", &mended).await? {
                 Err(error) if error.code == ErrorCode::STREAM_NOT_FOUND.0 => {}
-                answer => return answer.map_err(EnsureError::Refused),
+                answer => return answer.map_err(refused),
             }
         }
         Err(EnsureError::Unavailable(Outage::Busy))
@@ -129,6 +129,21 @@ impl Log {
         let endpoint = format!("STREAM.{how}.{STREAM}");
         let answer = self.bus.api::<Info>(&endpoint, config).await?;
         Ok(answer.map(|_| ()))
+    }
+}
+
+/// Whether an operator must do something, or time will: a cluster that has just started has no leader and not all
+/// of its servers.
+fn refused(error: ServerError) -> EnsureError {
+    let for_good = match ErrorCode(error.code) {
+        ErrorCode::CLUSTER_NO_PEERS => false,
+        ErrorCode::STREAM_REPLICAS_NOT_SUPPORTED | ErrorCode::STREAM_INVALID_CONFIG => true,
+        _ => (400..500).contains(&error.status),
+    };
+    if for_good {
+        EnsureError::Refused(error)
+    } else {
+        EnsureError::Unavailable(Outage::Server(error))
     }
 }
 

@@ -7,13 +7,9 @@ use bytes::Bytes;
 use crier_domain::Seq;
 use serde_json::json;
 
+use super::Pace;
 use crate::error::ServerError;
 use crate::headers::Headers;
-
-/// How often the server says that there is nothing to say.
-pub(super) const HEARTBEAT: Duration = Duration::from_secs(1);
-/// How long a request for messages is good for.
-const EXPIRES: Duration = Duration::from_secs(30);
 
 /// The size of a body that was left out.
 pub(super) const MSG_SIZE: &str = "Nats-Msg-Size";
@@ -23,11 +19,11 @@ const LAST_STREAM_SEQ: &str = "Nats-Last-Stream";
 const PENDING_MESSAGES: &str = "Nats-Pending-Messages";
 
 /// A request for `batch` messages.
-pub(super) fn pull(batch: usize) -> Bytes {
+pub(super) fn pull(batch: usize, pace: &Pace) -> Bytes {
     let request = json!({
         "batch": batch,
-        "expires": nanos(EXPIRES),
-        "idle_heartbeat": nanos(HEARTBEAT),
+        "expires": nanos(pace.request),
+        "idle_heartbeat": nanos(pace.heartbeat),
     });
     Bytes::from(request.to_string())
 }
@@ -99,7 +95,8 @@ impl Status {
                 unused: headers.parsed(PENDING_MESSAGES).unwrap_or(usize::MAX),
             },
             status => Self::Gone(ServerError {
-                code: status.map_or(0, |status| u64::from(status.as_u16())),
+                status: status.map_or(0, |status| status.as_u16()),
+                code: 0,
                 description: format!(
                     "{} {}",
                     status.map_or_else(String::new, |status| status.to_string()),
