@@ -134,25 +134,33 @@ impl<S: Source, K: Sink> Flight<'_, S, K> {
         Ok(())
     }
 
-    /// Waits for the first acknowledgement outstanding. An acknowledgement at another sequence is a
-    /// refusal: the message had been stored before. May be dropped and called again.
+    /// Waits for the first acknowledgement outstanding. May be dropped and called again. When it is none
+    /// or a wrong one, all behind it are given up as well.
     async fn acknowledged(&mut self) -> Result<(), Trouble> {
         let Some(first) = self.queue.front_mut() else {
             return Ok(());
         };
-        let seq = timeout_at(first.deadline, &mut first.ack)
-            .await
-            .map_err(|_| no_answer())??;
-        if seq != first.seq {
-            let text = format!("stored at {seq} instead of {}", first.seq);
-            return Err(PublishError::Refused(text).into());
+        let answer = timeout_at(first.deadline, &mut first.ack).await;
+        match answer.unwrap_or_else(|_| Err(no_answer())) {
+            Ok(seq) if seq == first.seq => {
+                first.span.record("crier.stored", true);
+                self.parts.stats.acknowledged(first.sent.elapsed());
+                self.bytes -= first.bytes;
+                self.acked += 1;
+                self.queue.pop_front();
+                Ok(())
+            }
+            // It had been stored before.
+            Ok(seq) => {
+                let text = format!("stored at {seq} instead of {}", first.seq);
+                self.queue.clear();
+                Err(PublishError::Refused(text).into())
+            }
+            Err(error) => {
+                self.queue.clear();
+                Err(error.into())
+            }
         }
-        first.span.record("crier.stored", true);
-        self.parts.stats.acknowledged(first.sent.elapsed());
-        self.bytes -= first.bytes;
-        self.acked += 1;
-        self.queue.pop_front();
-        Ok(())
     }
 }
 

@@ -28,6 +28,21 @@ const ASK_AHEAD: usize = 32;
 /// Communities whose last event is remembered.
 const MOST_COMMUNITIES: usize = 100_000;
 
+const EVENT_REFUSED: &str = "an event was refused for good: buried, a reset takes its place";
+
+const SNAPSHOT_REFUSED: &str =
+    "a snapshot was refused for good: the user gets an empty one and receives nothing";
+
+/// How a pass ended that met no trouble.
+enum Pass {
+    /// There was no more to do.
+    Whole,
+    /// There may be more.
+    Partial,
+    /// Something was refused for good, and something else will take its place: look at the log, go on.
+    Replaced,
+}
+
 /// One leadership.
 pub(crate) struct Leader<'a, S, K> {
     pub(crate) parts: &'a Parts<S, K>,
@@ -99,13 +114,17 @@ impl<'a, S: Source, K: Sink> Leader<'a, S, K> {
             Some(end) => end,
             None => self.resync().await?,
         };
-        let more = self.pass(&mut end).await?;
+        let more = match self.pass(&mut end).await? {
+            Pass::Replaced => return Ok(true),
+            Pass::Partial => true,
+            Pass::Whole => false,
+        };
         self.backoff.reset();
         self.end = Some(end);
         Ok(more)
     }
 
-    async fn pass(&mut self, end: &mut LogEnd) -> Result<bool, Trouble> {
+    async fn pass(&mut self, end: &mut LogEnd) -> Result<Pass, Trouble> {
         let parts = self.parts;
         let config = &parts.config;
         let rows = asked(config.call_timeout, parts.source.unsent(config.batch)).await?;
@@ -113,16 +132,18 @@ impl<'a, S: Source, K: Sink> Leader<'a, S, K> {
         let full = rows.len() >= config.batch;
         let items = self.plan(rows, end).await?;
         if items.is_empty() {
-            return Ok(false);
+            return Ok(Pass::Whole);
         }
         let outcome = send(parts, self.lease, end, &items).await;
         if outcome.acked > 0 {
             self.backoff.reset();
-            self.settle(items.iter().take(outcome.acked), end).await?;
+            let stored = items.iter().take(outcome.acked);
+            self.settle(stored, end).await?;
         }
         match outcome.failure {
-            None => Ok(full || !self.anew.is_empty()),
-            Some(trouble) => Err(self.fail(items.get(outcome.acked), trouble).await),
+            None if full || !self.anew.is_empty() => Ok(Pass::Partial),
+            None => Ok(Pass::Whole),
+            Some(trouble) => self.fail(items.get(outcome.acked), trouble).await,
         }
     }
 
@@ -203,24 +224,25 @@ impl<'a, S: Source, K: Sink> Leader<'a, S, K> {
         Ok(())
     }
 
-    /// Takes note of the trouble with one item; gives the trouble to go on with.
-    async fn fail(&mut self, item: Option<&Item>, trouble: Trouble) -> Trouble {
+    /// Sees what can be done about the trouble with one item.
+    async fn fail(&mut self, item: Option<&Item>, trouble: Trouble) -> Result<Pass, Trouble> {
         let stats = &self.parts.stats;
         match (&trouble, item) {
             (Trouble::Publish(PublishError::Refused(_)), _) => stats.refused.add(1),
             (Trouble::Publish(PublishError::Unavailable(_)), _) => stats.unavailable.add(1),
             (Trouble::Publish(PublishError::Rejected(reason)), Some(item)) => {
-                if let Err(worse) = self.reject(item, reason).await {
-                    return worse;
+                if self.replace(item, reason).await? {
+                    return Ok(Pass::Replaced);
                 }
             }
             _ => {}
         }
-        trouble
+        Err(trouble)
     }
 
-    /// Sees to it that an item refused for good is replaced in the next pass.
-    async fn reject(&mut self, item: &Item, reason: &str) -> Result<(), Trouble> {
+    /// Sees to it that something else takes the place of an item refused for good. False if there is
+    /// nothing smaller.
+    async fn replace(&mut self, item: &Item, reason: &str) -> Result<bool, Trouble> {
         let Parts {
             source,
             config,
@@ -234,8 +256,8 @@ impl<'a, S: Source, K: Sink> Leader<'a, S, K> {
                 stand_in: false,
                 ..
             } => {
-                error!(crier.outbox_id = row.0, crier.event_id = %event.id, reason,
-                    "an event was refused for good: buried, a reset takes its place");
+                let event = event.id;
+                error!(crier.outbox_id = row.0, crier.event_id = %event, reason, "{EVENT_REFUSED}");
                 let write = source.bury(self.lease.term(), *row, reason);
                 written(config.call_timeout, write).await?;
                 stats.buried.add(1);
@@ -244,22 +266,21 @@ impl<'a, S: Source, K: Sink> Leader<'a, S, K> {
             Item::Snapshot {
                 user, empty: false, ..
             } => {
-                error!(
-                    crier.user_id = user.get(),
-                    reason,
-                    "a snapshot was refused for good: the user gets an empty one and receives nothing"
-                );
+                error!(crier.user_id = user.get(), reason, "{SNAPSHOT_REFUSED}");
                 stats.emptied.add(1);
                 self.emptied.insert(*user);
             }
-            // Nothing smaller can take their place: wait until the log takes them.
             Item::Event { .. } | Item::Snapshot { .. } | Item::Mark => {
                 error!(
                     reason,
                     "the log refuses even marks, resets or empty snapshots"
                 );
+                // So it was not their size: once it takes something again, the real ones come first.
+                self.stand_ins.clear();
+                self.emptied.clear();
+                return Ok(false);
             }
         }
-        Ok(())
+        Ok(true)
     }
 }

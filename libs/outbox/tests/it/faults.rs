@@ -1,0 +1,140 @@
+//! Whatever goes wrong, in whatever order: each event once, in order, linked, behind the snapshots it
+//! must not overtake.
+
+use proptest::prelude::*;
+use tokio::time::sleep;
+
+use crate::db::DbFate;
+use crate::log::Fate;
+use crate::world::{World, ms};
+
+#[derive(Debug, Clone)]
+enum Step {
+    Event {
+        community: i64,
+        long: bool,
+    },
+    User(i64),
+    Pause(u64),
+    Publishes(Vec<Fate>),
+    Calls(Vec<DbFate>),
+    Reads(usize),
+    LogAway(u64),
+    /// A relay's process stands still, perhaps with messages in its buffers.
+    Stopped {
+        relay: usize,
+        held: bool,
+        millis: u64,
+    },
+    Restarted {
+        relay: usize,
+    },
+}
+
+fn publish_fate() -> impl Strategy<Value = Fate> {
+    prop_oneof![
+        4 => (0u64..30).prop_map(Fate::Fine),
+        1 => (0u64..9_000).prop_map(Fate::Fine),
+        1 => (0u64..3_000).prop_map(Fate::HeldBack),
+        1 => (0u64..9_000).prop_map(Fate::LateAck),
+        1 => Just(Fate::LostAck),
+        1 => Just(Fate::StoredUnavailable),
+        1 => Just(Fate::Dropped),
+        1 => Just(Fate::NoResponders),
+        1 => Just(Fate::Refused),
+    ]
+}
+
+fn db_fate() -> impl Strategy<Value = DbFate> {
+    prop_oneof![
+        4 => (0u64..20).prop_map(DbFate::Fine),
+        1 => (0u64..3_000).prop_map(DbFate::Fine),
+        1 => (0u64..3_000).prop_map(DbFate::AnsweredLate),
+        1 => Just(DbFate::Fails),
+        1 => Just(DbFate::DoneButFails),
+        1 => Just(DbFate::Hangs),
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        8 => (1i64..4, prop::bool::weighted(0.1))
+            .prop_map(|(community, long)| Step::Event { community, long }),
+        3 => (1i64..4).prop_map(Step::User),
+        4 => (0u64..12).prop_map(Step::Pause),
+        1 => (0u64..5_000).prop_map(Step::Pause),
+        2 => prop::collection::vec(publish_fate(), 1..6).prop_map(Step::Publishes),
+        2 => prop::collection::vec(db_fate(), 1..5).prop_map(Step::Calls),
+        1 => (1usize..4).prop_map(Step::Reads),
+        1 => (0u64..9_000).prop_map(Step::LogAway),
+        2 => (0usize..2, any::<bool>(), 0u64..6_000)
+            .prop_map(|(relay, held, millis)| Step::Stopped { relay, held, millis }),
+        1 => (0usize..2).prop_map(|relay| Step::Restarted { relay }),
+    ]
+}
+
+async fn play(steps: Vec<Step>, relays: usize, batch: usize, window: usize) {
+    let mut world = World::new();
+    world.config.batch = batch;
+    world.config.max_in_flight = window;
+    let mut alive: Vec<usize> = (0..relays).map(|_| world.start()).collect();
+    for step in steps {
+        match step {
+            Step::Event { community, long } => {
+                let body = if long {
+                    "x".repeat(2_000)
+                } else {
+                    "{}".to_owned()
+                };
+                world.event_of(community, &body);
+            }
+            Step::User(user) => world.user(user),
+            Step::Pause(millis) => sleep(ms(millis)).await,
+            Step::Publishes(fates) => world.log.fates(fates),
+            Step::Calls(fates) => world.db.any_fates(fates),
+            Step::Reads(reads) => world.log.fail_reads(reads),
+            Step::LogAway(millis) => {
+                world.log.away(true);
+                sleep(ms(millis)).await;
+                world.log.away(false);
+            }
+            Step::Stopped {
+                relay,
+                held,
+                millis,
+            } => {
+                let relay = alive[relay % relays];
+                world.relays[relay].stop(held);
+                sleep(ms(millis)).await;
+                world.relays[relay].go_on();
+            }
+            Step::Restarted { relay } => {
+                let slot = relay % relays;
+                world.relays[alive[slot]].kill();
+                alive[slot] = world.start();
+            }
+        }
+    }
+    world.settled().await;
+    // Whatever was still on its way has arrived or will not.
+    sleep(ms(90_000)).await;
+    world.check();
+}
+
+fn run(play: impl Future<Output = ()>) {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_time().start_paused(true).build().unwrap();
+    runtime.block_on(play);
+}
+
+proptest! {
+    #[test]
+    fn one_relay(steps in prop::collection::vec(step(), 1..60), batch in 2usize..20, window in 1usize..20) {
+        run(play(steps, 1, batch, window));
+    }
+
+    #[test]
+    fn two_relays(steps in prop::collection::vec(step(), 1..60), batch in 2usize..20, window in 1usize..20) {
+        run(play(steps, 2, batch, window));
+    }
+}

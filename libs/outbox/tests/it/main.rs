@@ -1,0 +1,25 @@
+//! The relay over an outbox and a log in memory that behave, and fail, like the real ones. Time is
+//! paused: an hour of waiting takes no time.
+//!
+//! | module | is |
+//! |---|---|
+//! | `db`, `log` | the outbox and the log, with what can go wrong in each |
+//! | `world` | both with relays over them; `check` says what must hold whatever happened |
+//! | the others | tests |
+
+#[cfg(test)]
+mod db;
+#[cfg(test)]
+mod epochs;
+#[cfg(test)]
+mod faults;
+#[cfg(test)]
+mod leading;
+#[cfg(test)]
+mod log;
+#[cfg(test)]
+mod passes;
+#[cfg(test)]
+mod spans;
+#[cfg(test)]
+mod world;
