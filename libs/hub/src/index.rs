@@ -62,3 +62,27 @@ impl Index {
         users.into_iter().flatten().copied()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_community_is_needed_from_the_first_user_to_the_last() {
+        let community = CommunityId::try_from(45).unwrap();
+        let article = ArticleId::try_from(1).unwrap();
+        let [alice, bob] = [7, 8].map(|id| UserId::try_from(id).unwrap());
+        let mut index = Index::default();
+        assert!(index.enter((community, None), alice));
+        assert!(!index.enter((community, Some(article)), alice));
+        assert!(!index.enter((community, None), bob));
+        assert!(!index.leave((community, Some(article)), alice));
+        assert!(!index.leave((community, None), alice));
+        assert!(
+            !index.leave((community, None), alice),
+            "it has left already"
+        );
+        assert!(index.leave((community, None), bob));
+        assert!(index.0.is_empty(), "nothing is left behind");
+    }
+}

@@ -1,0 +1,514 @@
+//! All rules at once: a log, a NATS that brings payloads in any order or not at all, reads that are
+//! answered late, and clients that come and go, against an oracle that knows the whole log.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use crier_domain::log::Head;
+use crier_domain::{ArticleId, CommunityId, Cursor, Epoch, Keys, Seq, UserId};
+use crier_hub::{Action, ConnectionId, Hub, HubConfig, ReadId, Resume, SnapshotRead};
+use proptest::prelude::*;
+use proptest::sample::Index;
+
+use crate::log::{Change, EPOCH, Log, NewAudience, NewEvent};
+use crate::oracle::Client;
+use crate::sse;
+
+/// Few, so that much happens to each.
+const USERS: i64 = 3;
+
+#[derive(Debug, Clone)]
+enum Op {
+    Event {
+        new: NewEvent,
+        gap: u64,
+        is_lost: bool,
+    },
+    Change {
+        user: UserId,
+        change: Change,
+        gap: u64,
+    },
+    Mark {
+        gap: u64,
+    },
+    Purge(Index),
+    Spine {
+        entries: usize,
+    },
+    /// A live copy that is under way arrives, or one of any message does.
+    Live {
+        which: Index,
+        again: bool,
+    },
+    Stray(Index),
+    Fetched(Index),
+    Read {
+        which: Index,
+        how: ReadHow,
+    },
+    Requested(Index),
+    Connect {
+        user: UserId,
+        resume: Index,
+        old_token: bool,
+    },
+    Disconnect(Index),
+    Time {
+        millis: u64,
+    },
+}
+
+#[derive(Debug, Clone, Copy)]
+enum ReadHow {
+    /// As the log was when it was asked.
+    Then,
+    /// As the log is when the answer comes.
+    Now,
+    Fails,
+}
+
+struct Model {
+    hub: Hub,
+    keys: Keys,
+    now: Instant,
+    log: Log,
+    /// How many entries the spine has brought.
+    brought: usize,
+    /// Copies of stored messages under way.
+    live: Vec<Seq>,
+    fetches: Vec<Seq>,
+    reads: Vec<(ReadId, UserId, SnapshotRead)>,
+    requests: Vec<UserId>,
+    followed: BTreeSet<CommunityId>,
+    clients: BTreeMap<ConnectionId, (Client, Instant)>,
+    wait: Duration,
+}
+
+impl Model {
+    fn new(config: HubConfig, before: &[Op]) -> Self {
+        let keys = Keys::from_base64(&[Keys::random_base64()]).unwrap();
+        let mut model = Self {
+            wait: config.snapshot_wait,
+            hub: Hub::new(config, keys.clone()),
+            keys,
+            now: Instant::now(),
+            log: Log::default(),
+            brought: 0,
+            live: Vec::new(),
+            fetches: Vec::new(),
+            reads: Vec::new(),
+            requests: Vec::new(),
+            followed: BTreeSet::new(),
+            clients: BTreeMap::new(),
+        };
+        model.log.mark(0);
+        for op in before {
+            model.step(op);
+        }
+        model.brought = model.log.entries.len();
+        model.hub.begin(EPOCH, model.log.end(), model.now);
+        model
+    }
+
+    fn step(&mut self, op: &Op) {
+        match op {
+            Op::Event { new, gap, is_lost } => {
+                let seq = self.log.event(new, *gap);
+                if self.followed.contains(&new.community) && !is_lost {
+                    self.live.push(seq);
+                }
+            }
+            Op::Change { user, change, gap } => self.log.change(*user, change, *gap),
+            Op::Mark { gap } => self.log.mark(*gap),
+            // The newest the spine has brought: older ones matter to nobody any more. And what it has
+            // not brought it would never bring, which is a gap.
+            Op::Purge(which) => {
+                let newest = which.index(self.brought.min(6));
+                self.log.purge(self.brought - 1 - newest);
+            }
+            Op::Spine { entries } => self.spine(*entries),
+            Op::Live { which, again } => {
+                if let Some(at) = pick(which, self.live.len()) {
+                    let seq = self.live[at];
+                    if !again {
+                        self.live.swap_remove(at);
+                    }
+                    self.payload(seq);
+                }
+            }
+            Op::Stray(which) => {
+                let seq = self.log.entries[which.index(self.log.entries.len())].seq;
+                self.payload(seq);
+            }
+            Op::Fetched(which) => {
+                if let Some(at) = pick(which, self.fetches.len()) {
+                    self.fetched(at);
+                }
+            }
+            Op::Read { which, how } => {
+                if let Some(at) = pick(which, self.reads.len()) {
+                    self.read(at, *how);
+                }
+            }
+            Op::Requested(which) => {
+                if let Some(at) = pick(which, self.requests.len()) {
+                    let user = self.requests.swap_remove(at);
+                    self.log.change(user, &Change::Nothing, 0);
+                }
+            }
+            Op::Connect {
+                user,
+                resume,
+                old_token,
+            } => self.connect(*user, resume, *old_token),
+            Op::Disconnect(which) => {
+                let open = self
+                    .clients
+                    .iter()
+                    .filter(|(_, (client, _))| client.is_open());
+                let open: Vec<_> = open.map(|(id, _)| *id).collect();
+                if let Some(at) = pick(which, open.len()) {
+                    self.disconnect(open[at]);
+                }
+            }
+            Op::Time { millis } => self.pass(Duration::from_millis(*millis)),
+        }
+        self.act();
+    }
+
+    fn spine(&mut self, entries: usize) {
+        for _ in 0..entries {
+            let Some(entry) = self.log.entries.get(self.brought) else {
+                return;
+            };
+            if !self.hub.can_take_more() {
+                return;
+            }
+            self.brought += 1;
+            let (seq, head, bytes) = (entry.seq, entry.head.clone(), entry.payload.len());
+            self.hub.spine(seq, EPOCH, head, bytes, self.now);
+            self.act();
+        }
+    }
+
+    fn payload(&mut self, seq: Seq) {
+        let payload = self.log.get(seq).payload.clone();
+        self.hub.payload(seq, EPOCH, payload, self.now);
+    }
+
+    fn fetched(&mut self, at: usize) {
+        let seq = self.fetches.swap_remove(at);
+        if self.log.get(seq).purged {
+            self.hub.gone(seq, self.now);
+        } else {
+            self.payload(seq);
+        }
+    }
+
+    fn last_snapshot(&self, user: UserId) -> SnapshotRead {
+        match self.log.standing(user, self.log.end()) {
+            None => SnapshotRead::None,
+            Some((seq, snapshot)) => SnapshotRead::Found {
+                seq,
+                epoch: EPOCH,
+                snapshot: snapshot.clone(),
+            },
+        }
+    }
+
+    fn read(&mut self, at: usize, how: ReadHow) {
+        let (read, user, then) = self.reads.swap_remove(at);
+        let found = match how {
+            ReadHow::Then => then,
+            ReadHow::Now => self.last_snapshot(user),
+            ReadHow::Fails => SnapshotRead::Failed,
+        };
+        self.hub.snapshot_read(read, user, found, self.now);
+    }
+
+    fn connect(&mut self, user: UserId, resume: &Index, old_token: bool) {
+        let id = ConnectionId(self.clients.len() as u64);
+        let position = self.hub.position().unwrap();
+        let at = |seq| Resume::At(Cursor { seq, ..position });
+        let resume = match resume.index(8) {
+            0 => at(position.seq),
+            1 => at(Seq(position.seq.0 - 1)),
+            2 => at(position.seq.next()),
+            3 => Resume::Bad,
+            4 => Resume::At(Cursor {
+                epoch: Epoch::from_bits(2),
+                ..position
+            }),
+            _ => Resume::Fresh,
+        };
+        let issued_at = if old_token { 0 } else { 9 };
+        let client = Client {
+            user,
+            issued_at,
+            resume,
+            frames: Vec::new(),
+            left: None,
+            out_of_patience: false,
+        };
+        self.clients.insert(id, (client, self.now));
+        self.hub.connect(id, user, issued_at, resume, self.now);
+    }
+
+    fn disconnect(&mut self, id: ConnectionId) {
+        let (client, _) = self.clients.get_mut(&id).unwrap();
+        client.left = Some(self.hub.position().unwrap().seq);
+        self.hub.disconnect(id, self.now);
+    }
+
+    fn pass(&mut self, time: Duration) {
+        let until = self.now + time;
+        while let Some(due) = self.hub.next_deadline().filter(|due| *due <= until) {
+            self.now = self.now.max(due);
+            self.hub.tick(self.now);
+            assert!(
+                self.hub.next_deadline().is_none_or(|next| next > due),
+                "a tick in vain"
+            );
+            self.act();
+        }
+        self.now = until;
+    }
+
+    fn act(&mut self) {
+        while let Some(action) = self.hub.poll_action() {
+            match action {
+                Action::Follow(community) => assert!(self.followed.insert(community)),
+                Action::Unfollow(community) => assert!(self.followed.remove(&community)),
+                Action::ReadSnapshot { read, user } => {
+                    let then = self.last_snapshot(user);
+                    self.reads.push((read, user, then));
+                }
+                Action::RequestSnapshot(user) => self.requests.push(user),
+                Action::Fetch(seq) => self.fetches.push(seq),
+                Action::Send { connection, frame } => self.write(connection, &frame),
+                Action::Deliver {
+                    connections,
+                    frame,
+                    event,
+                    seq,
+                    ..
+                } => {
+                    assert!(!connections.is_empty());
+                    assert_eq!(self.log.get(seq).head, Head::Event((*event).clone()));
+                    for connection in connections {
+                        self.write(connection, &frame);
+                    }
+                }
+                Action::Close {
+                    connection, frame, ..
+                } => self.write(connection, &frame),
+                Action::Restart => panic!("the log is the same"),
+            }
+        }
+        self.check_interest();
+    }
+
+    fn write(&mut self, id: ConnectionId, frame: &[u8]) {
+        let (client, since) = self.clients.get_mut(&id).unwrap();
+        assert!(client.is_open(), "{id} is closed");
+        client.out_of_patience = self.now >= *since + self.wait;
+        client.frames.extend(sse::read(frame, &self.keys));
+    }
+
+    /// The communities that ready clients need at the hub's position.
+    fn needed(&self) -> BTreeSet<CommunityId> {
+        let Some(position) = self.hub.position() else {
+            return BTreeSet::new();
+        };
+        let clients = self.clients.values().map(|(client, _)| client);
+        let ready = clients.filter(|client| client.is_open() && client.is_ready());
+        let snapshots = ready.filter_map(|client| self.log.standing(client.user, position.seq));
+        snapshots
+            .flat_map(|(_, snapshot)| snapshot.communities.keys().copied())
+            .collect()
+    }
+
+    fn check_interest(&self) {
+        let needed = self.needed();
+        assert!(
+            needed.is_subset(&self.followed),
+            "{needed:?} of {:?}",
+            self.followed
+        );
+    }
+
+    /// Everything that is under way comes, but no live copy: then everybody has all.
+    fn settle(&mut self) {
+        self.live.clear();
+        for _ in 0..2_000 {
+            while let Some(user) = self.requests.pop() {
+                self.log.change(user, &Change::Nothing, 0);
+            }
+            self.spine(usize::MAX);
+            while !self.fetches.is_empty() {
+                self.fetched(0);
+                self.act();
+            }
+            while !self.reads.is_empty() {
+                self.read(0, ReadHow::Now);
+                self.act();
+            }
+            let clients = self.clients.values().map(|(client, _)| client);
+            let mut open = clients.filter(|client| client.is_open());
+            let passed = self.hub.position().unwrap().seq == self.log.end();
+            if passed && self.requests.is_empty() && open.all(Client::is_ready) {
+                return;
+            }
+            self.pass(Duration::from_millis(10));
+        }
+        panic!("it never comes to rest: {:?}", self.hub.stats());
+    }
+
+    fn check(&mut self, linger: Duration) {
+        self.settle();
+        for (client, _) in self.clients.values() {
+            client.check(&self.log);
+        }
+        self.pass(linger);
+        assert_eq!(self.followed, self.needed());
+
+        let open = self
+            .clients
+            .iter()
+            .filter(|(_, (client, _))| client.is_open());
+        let open: Vec<_> = open.map(|(id, _)| *id).collect();
+        open.into_iter().for_each(|id| self.disconnect(id));
+        self.pass(linger);
+        let stats = self.hub.stats();
+        assert_eq!((stats.connections, stats.users, stats.interests), (0, 0, 0));
+        assert_eq!((stats.queue_entries, stats.queue_bytes), (0, 0));
+        assert_eq!(self.hub.next_deadline(), None, "something was left behind");
+    }
+}
+
+fn pick(which: &Index, among: usize) -> Option<usize> {
+    (among > 0).then(|| which.index(among))
+}
+
+fn user() -> impl Strategy<Value = UserId> {
+    (1..=USERS).prop_map(|id| UserId::try_from(id).unwrap())
+}
+
+fn community() -> impl Strategy<Value = CommunityId> {
+    (41i64..=43).prop_map(|id| CommunityId::try_from(id).unwrap())
+}
+
+fn article() -> impl Strategy<Value = ArticleId> {
+    (1i64..=2).prop_map(|id| ArticleId::try_from(id).unwrap())
+}
+
+fn gap() -> impl Strategy<Value = u64> {
+    prop_oneof![6 => Just(0u64), 1 => 1..3u64]
+}
+
+fn event() -> impl Strategy<Value = Op> {
+    let named = prop::collection::btree_set(user(), 0..3)
+        .prop_map(|users| NewAudience::Users(users.into_iter().collect()));
+    let audience = prop_oneof![
+        2 => Just(NewAudience::Subscribers),
+        2 => Just(NewAudience::Members),
+        1 => named,
+    ];
+    let author = prop::option::weighted(0.3, user());
+    let about = (
+        community(),
+        prop::option::weighted(0.8, article()),
+        audience,
+        author,
+    );
+    let chances = (
+        0..3i64,
+        prop::bool::weighted(0.05),
+        gap(),
+        prop::bool::weighted(0.2),
+    );
+    (about, chances).prop_map(|(about, (age, reset, gap, is_lost))| {
+        let (community, article, audience, exclude) = about;
+        let new = NewEvent {
+            community,
+            article,
+            audience,
+            exclude,
+            age,
+            reset,
+        };
+        Op::Event { new, gap, is_lost }
+    })
+}
+
+fn change() -> impl Strategy<Value = Op> {
+    let change = prop_oneof![
+        6 => community().prop_map(Change::Community),
+        6 => (community(), article()).prop_map(|(c, a)| Change::Article(c, a)),
+        2 => (community(), any::<bool>()).prop_map(|(c, all)| Change::Again(c, all)),
+        1 => Just(Change::Withdraw(5)),
+        1 => Just(Change::Nothing),
+    ];
+    (user(), change, gap()).prop_map(|(user, change, gap)| Op::Change { user, change, gap })
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let which = any::<Index>();
+    let how = prop_oneof![
+        Just(ReadHow::Then),
+        Just(ReadHow::Now),
+        Just(ReadHow::Fails)
+    ];
+    prop_oneof![
+        12 => event(),
+        6 => change(),
+        1 => gap().prop_map(|gap| Op::Mark { gap }),
+        4 => which.prop_map(Op::Purge),
+        8 => (1..6usize).prop_map(|entries| Op::Spine { entries }),
+        8 => (any::<Index>(), prop::bool::weighted(0.2))
+            .prop_map(|(which, again)| Op::Live { which, again }),
+        1 => any::<Index>().prop_map(Op::Stray),
+        6 => any::<Index>().prop_map(Op::Fetched),
+        4 => (any::<Index>(), how).prop_map(|(which, how)| Op::Read { which, how }),
+        2 => any::<Index>().prop_map(Op::Requested),
+        5 => (user(), any::<Index>(), prop::bool::weighted(0.2))
+            .prop_map(|(user, resume, old_token)| Op::Connect { user, resume, old_token }),
+        3 => any::<Index>().prop_map(Op::Disconnect),
+        3 => prop_oneof![4 => 1..30u64, 1 => 30..3_000u64].prop_map(|millis| Op::Time { millis }),
+    ]
+}
+
+fn config() -> impl Strategy<Value = HubConfig> {
+    let bounds = (
+        prop_oneof![1..6usize, Just(1_000)],
+        prop_oneof![1..60usize, Just(10_000)],
+    );
+    (bounds, prop_oneof![0..60usize, Just(10_000)], any::<u64>()).prop_map(
+        |((entries, bytes), early, seed)| HubConfig {
+            max_queue_entries: entries,
+            max_queue_bytes: bytes,
+            max_early_bytes: early,
+            seed,
+            ..HubConfig::default()
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_client_gets_what_the_rule_gives_in_order_and_once(
+        config in config(),
+        before in prop::collection::vec(change(), 0..12),
+        ops in prop::collection::vec(op(), 1..120),
+    ) {
+        let linger = config.linger;
+        let mut model = Model::new(config, &before);
+        for op in &ops {
+            model.step(op);
+        }
+        model.check(linger);
+    }
+}
