@@ -7,11 +7,13 @@ mod demo;
 mod discussions;
 mod identity;
 mod members;
+mod object;
 mod page;
 mod paging;
 mod problems;
 mod subscriptions;
 mod tickets;
+mod words;
 
 use std::sync::Arc;
 

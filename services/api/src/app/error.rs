@@ -52,8 +52,6 @@ impl From<StoreError> for AppError {
 pub(crate) enum Thing {
     /// An article.
     Article,
-    /// A comment.
-    Comment,
     /// A community.
     Community,
     /// An article in this community.
@@ -72,7 +70,6 @@ impl std::fmt::Display for Thing {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Article => "article",
-            Self::Comment => "comment",
             Self::Community => "community",
             Self::CommunityArticle => "article in this community",
             Self::Discussion => "discussion",

@@ -28,18 +28,18 @@ pub(crate) async fn list(
     })
 }
 
-/// Makes the caller a member of a public community. True: they were none before.
+/// Makes the caller a member of a public community, unless they are one of this one.
 pub(crate) async fn join(
     app: &App,
     user: UserId,
     community: CommunityId,
-) -> Result<(bool, MemberView), AppError> {
+) -> Result<MemberView, AppError> {
     let tx = app.begin(Locks::new().exclusive(community)).await?;
     access::to(&tx, user, community).await?.joins()?;
-    let joined = tx.add_member(community, user, Role::Member).await?;
+    tx.add_member(community, user, Role::Member).await?;
     let member = member(&tx, community, user).await?;
     app.commit(tx).await?;
-    Ok((joined == Joined::New, member))
+    Ok(member)
 }
 
 /// Ends the caller's membership and what they follow there. As often as one likes.
@@ -51,21 +51,20 @@ pub(crate) async fn leave(app: &App, user: UserId, community: CommunityId) -> Re
     app.commit(tx).await
 }
 
-/// An admin adds a user who is known to Crier, or gives a member another role. True: they were no member before.
+/// An admin adds a user who is known to Crier, or gives a member another role.
 pub(crate) async fn put(
     app: &App,
     admin: UserId,
     community: CommunityId,
     user: UserId,
     role: Role,
-) -> Result<(bool, MemberView), AppError> {
+) -> Result<MemberView, AppError> {
     let tx = app.begin(Locks::new().exclusive(community)).await?;
     access::to(&tx, admin, community).await?.manages()?;
     if tx.find_user(user).await?.is_none() {
         return Err(AppError::NoSuch(Thing::User));
     }
-    let joined = tx.add_member(community, user, role).await?;
-    match joined {
+    match tx.add_member(community, user, role).await? {
         Joined::New if role == Role::Admin => {
             tx.subscribe_to_all_published(user, community).await?;
         }
@@ -74,7 +73,7 @@ pub(crate) async fn put(
     }
     let member = member(&tx, community, user).await?;
     app.commit(tx).await?;
-    Ok((joined == Joined::New, member))
+    Ok(member)
 }
 
 /// An admin gives a member another role.

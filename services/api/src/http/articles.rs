@@ -11,6 +11,7 @@ use crier_service_kit::problem::{Problem, ValidJson, ValidPath};
 use serde::Deserialize;
 
 use super::identity::Caller;
+use super::object::Object;
 use crate::app::article_ref::ArticleName;
 use crate::app::articles::{self, Action};
 use crate::app::text::{Abstract, Name};
@@ -27,7 +28,7 @@ pub(super) struct NewArticle {
 pub(super) async fn create(
     extract::State(state): extract::State<Arc<State>>,
     Caller(caller): Caller,
-    ValidJson(new): ValidJson<NewArticle>,
+    ValidJson(Object(new)): ValidJson<Object<NewArticle>>,
 ) -> Result<impl IntoResponse, Problem> {
     let article = articles::create(&state.app, caller.id, &new.title, new.summary.as_ref()).await?;
     Ok((StatusCode::CREATED, Json(article)))

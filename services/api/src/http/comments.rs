@@ -11,6 +11,7 @@ use crier_service_kit::problem::{Problem, ValidJson, ValidPath, ValidQuery};
 use serde::Deserialize;
 
 use super::identity::Caller;
+use super::object::Object;
 use super::paging::Listing;
 use crate::app::comments;
 use crate::app::text::Content;
@@ -28,7 +29,7 @@ pub(super) async fn create(
     extract::State(state): extract::State<Arc<State>>,
     Caller(caller): Caller,
     ValidPath(discussion): ValidPath<DiscussionId>,
-    ValidJson(new): ValidJson<NewComment>,
+    ValidJson(Object(new)): ValidJson<Object<NewComment>>,
 ) -> Result<impl IntoResponse, Problem> {
     let comment = comments::create(
         &state.app,

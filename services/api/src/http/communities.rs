@@ -12,7 +12,9 @@ use crier_store::CommunityKind;
 use serde::Deserialize;
 
 use super::identity::Caller;
+use super::object::Object;
 use super::paging::Listing;
+use super::words::word;
 use crate::app::communities;
 use crate::app::text::Name;
 use crate::state::State;
@@ -21,14 +23,14 @@ use crate::state::State;
 #[serde(deny_unknown_fields)]
 pub(super) struct NewCommunity {
     name: Name,
-    #[serde(rename = "type")]
+    #[serde(rename = "type", deserialize_with = "word")]
     kind: CommunityKind,
 }
 
 pub(super) async fn create(
     extract::State(state): extract::State<Arc<State>>,
     Caller(caller): Caller,
-    ValidJson(new): ValidJson<NewCommunity>,
+    ValidJson(Object(new)): ValidJson<Object<NewCommunity>>,
 ) -> Result<impl IntoResponse, Problem> {
     let community = communities::create(&state.app, caller.id, &new.name, new.kind).await?;
     Ok((StatusCode::CREATED, Json(community)))

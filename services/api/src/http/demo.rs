@@ -9,12 +9,15 @@ use axum::response::{IntoResponse, Response};
 use crier_service_kit::problem::{Problem, ValidJson};
 use serde::{Deserialize, Serialize};
 
+use super::object::Object;
+use super::words::word;
 use crate::app::demo::{self, DemoUser};
 use crate::state::State;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Login {
+    #[serde(deserialize_with = "word")]
     user: DemoUser,
 }
 
@@ -29,7 +32,7 @@ struct LoggedIn<'a> {
 
 pub(super) async fn login(
     extract::State(state): extract::State<Arc<State>>,
-    ValidJson(login): ValidJson<Login>,
+    ValidJson(Object(login)): ValidJson<Object<Login>>,
 ) -> Result<Response, Problem> {
     let Some(demo) = &state.demo else {
         return Err(Problem::not_found("There is nothing at this path."));

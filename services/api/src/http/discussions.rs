@@ -11,6 +11,7 @@ use crier_service_kit::problem::{Problem, ValidJson, ValidPath, ValidQuery};
 use serde::Deserialize;
 
 use super::identity::Caller;
+use super::object::Object;
 use super::paging::page;
 use crate::app::article_ref::ArticleName;
 use crate::app::discussions;
@@ -43,7 +44,7 @@ pub(super) async fn create(
     Caller(caller): Caller,
     ValidPath(article): ValidPath<ArticleName>,
     ValidQuery(place): ValidQuery<Place>,
-    ValidJson(new): ValidJson<NewDiscussion>,
+    ValidJson(Object(new)): ValidJson<Object<NewDiscussion>>,
 ) -> Result<impl IntoResponse, Problem> {
     let discussion = discussions::create(
         &state.app,

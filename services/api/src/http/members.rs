@@ -12,13 +12,16 @@ use crier_store::Role;
 use serde::Deserialize;
 
 use super::identity::Caller;
+use super::object::Object;
 use super::paging::Listing;
+use super::words::word;
 use crate::app::members;
 use crate::state::State;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Membership {
+    #[serde(deserialize_with = "word")]
     role: Role,
 }
 
@@ -65,8 +68,8 @@ pub(super) async fn join(
     Caller(caller): Caller,
     ValidPath(community): ValidPath<CommunityId>,
 ) -> Result<impl IntoResponse, Problem> {
-    let (created, member) = members::join(&state.app, caller.id, community).await?;
-    Ok((created_or_ok(created), Json(member)))
+    let member = members::join(&state.app, caller.id, community).await?;
+    Ok(Json(member))
 }
 
 pub(super) async fn leave(
@@ -82,11 +85,10 @@ pub(super) async fn put(
     extract::State(state): extract::State<Arc<State>>,
     Caller(caller): Caller,
     ValidPath((community, user)): ValidPath<(CommunityId, UserId)>,
-    ValidJson(membership): ValidJson<Membership>,
+    ValidJson(Object(membership)): ValidJson<Object<Membership>>,
 ) -> Result<impl IntoResponse, Problem> {
-    let (created, member) =
-        members::put(&state.app, caller.id, community, user, membership.role).await?;
-    Ok((created_or_ok(created), Json(member)))
+    let member = members::put(&state.app, caller.id, community, user, membership.role).await?;
+    Ok(Json(member))
 }
 
 pub(super) async fn manage(
@@ -103,13 +105,5 @@ pub(super) async fn manage(
             members::remove(&state.app, caller.id, community, user).await?;
             Ok(StatusCode::NO_CONTENT.into_response())
         }
-    }
-}
-
-fn created_or_ok(created: bool) -> StatusCode {
-    if created {
-        StatusCode::CREATED
-    } else {
-        StatusCode::OK
     }
 }

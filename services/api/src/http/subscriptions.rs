@@ -11,6 +11,7 @@ use crier_service_kit::problem::{Problem, ValidJson, ValidPath, ValidQuery};
 use serde::Deserialize;
 
 use super::identity::Caller;
+use super::object::Object;
 use crate::app::subscriptions;
 use crate::state::State;
 
@@ -30,7 +31,7 @@ pub(super) struct Change {
 pub(super) async fn subscribe(
     extract::State(state): extract::State<Arc<State>>,
     Caller(caller): Caller,
-    ValidJson(target): ValidJson<Target>,
+    ValidJson(Object(target)): ValidJson<Object<Target>>,
 ) -> Result<impl IntoResponse, Problem> {
     let (created, subscription) = subscriptions::subscribe(
         &state.app,
@@ -60,7 +61,7 @@ pub(super) async fn set(
     extract::State(state): extract::State<Arc<State>>,
     Caller(caller): Caller,
     ValidPath(id): ValidPath<SubscriptionId>,
-    ValidJson(change): ValidJson<Change>,
+    ValidJson(Object(change)): ValidJson<Object<Change>>,
 ) -> Result<impl IntoResponse, Problem> {
     let subscription = subscriptions::set(&state.app, caller.id, id, change.is_active).await?;
     Ok(Json(subscription))

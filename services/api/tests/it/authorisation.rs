@@ -1,0 +1,346 @@
+//! Every route × every kind of caller → status. A route without a row here fails the test.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use axum::http::Method;
+use bytes::Bytes;
+use crier_testkit::HttpClient;
+use serde_json::{Value, json};
+
+use crate::fixture::{Person, Place, Service, expect, id, signer};
+
+/// What one route answers to whom. Without a valid token it is 401, with a service token 403, always.
+struct Row {
+    method: Method,
+    /// As it stands in the route table.
+    route: &'static str,
+    path: fn(&Stage) -> String,
+    body: fn(&Stage) -> Option<Value>,
+    answers: Answers,
+}
+
+/// The statuses for an outsider of a private community, of a hidden one, a member and the admin.
+struct Answers {
+    outsider: u16,
+    hidden_outsider: u16,
+    member: u16,
+    admin: u16,
+}
+
+const fn answers(outsider: u16, hidden_outsider: u16, member: u16, admin: u16) -> Answers {
+    Answers {
+        outsider,
+        hidden_outsider,
+        member,
+        admin,
+    }
+}
+
+/// A community made for one call, so that no call meets what another left.
+struct Stage {
+    /// Published; the member follows it.
+    place: Place,
+    /// Submitted by the member.
+    waiting: Place,
+    /// Made by the caller, submitted nowhere.
+    fresh: i64,
+    discussion: i64,
+    /// The member's.
+    subscription: i64,
+    /// One more member.
+    bystander: i64,
+    /// Known to Crier, in no community.
+    newcomer: i64,
+}
+
+struct People {
+    admin: Person,
+    member: Person,
+    outsider: Person,
+    bystander: Person,
+    newcomer: Person,
+}
+
+impl Stage {
+    async fn set(people: &People, kind: &str, caller: &Person) -> Self {
+        let People {
+            admin,
+            member,
+            bystander,
+            newcomer,
+            ..
+        } = people;
+        let community = admin.create_community(kind).await;
+        admin.put_member(community, member, "member").await;
+        admin.put_member(community, bystander, "member").await;
+        let place = admin.submit(community, "Published").await;
+        admin.publish(place).await;
+        let waiting = member.submit(community, "Waiting").await;
+        let fresh = caller
+            .post("/api/articles", json!({"title": "Fresh"}))
+            .await;
+        Self {
+            place,
+            waiting,
+            fresh: id(&fresh, 201),
+            discussion: id(&admin.discuss(place, "A topic").await, 201),
+            subscription: id(&member.subscribe(place).await, 201),
+            bystander: bystander.id,
+            newcomer: newcomer.id,
+        }
+    }
+}
+
+fn no_body(_: &Stage) -> Option<Value> {
+    None
+}
+
+fn row(
+    method: Method,
+    route: &'static str,
+    path: fn(&Stage) -> String,
+    body: fn(&Stage) -> Option<Value>,
+    answers: Answers,
+) -> Row {
+    Row {
+        method,
+        route,
+        path,
+        body,
+        answers,
+    }
+}
+
+#[rustfmt::skip]
+fn rows() -> Vec<Row> {
+    use Method as M;
+    vec![
+        row(M::POST, "/api/discussions/subscribe", |_| "/api/discussions/subscribe".into(),
+            |s| Some(s.place.target()), answers(403, 404, 200, 200)),
+        row(M::DELETE, "/api/discussions/unsubscribe/{subscription}", |s| format!("/api/discussions/unsubscribe/{}", s.subscription),
+            no_body, answers(404, 404, 204, 404)),
+        row(M::PUT, "/api/discussions/subscription/{subscription}", |s| format!("/api/discussions/subscription/{}", s.subscription),
+            |_| Some(json!({"is_active": false})), answers(404, 404, 200, 404)),
+        row(M::GET, "/api/discussions/subscription-status", |s| format!("/api/discussions/subscription-status?community_article_id={}&community_id={}", s.place.community_article, s.place.community),
+            no_body, answers(403, 404, 200, 200)),
+        row(M::GET, "/api/discussions/user-subscriptions", |_| "/api/discussions/user-subscriptions".into(),
+            no_body, answers(200, 200, 200, 200)),
+
+        row(M::POST, "/api/articles/{article}/discussions", |s| s.place.discussions(),
+            |_| Some(json!({"topic": "T", "content": "C"})), answers(403, 404, 201, 201)),
+        row(M::GET, "/api/articles/{article}/discussions", |s| s.place.discussions(),
+            no_body, answers(403, 404, 200, 200)),
+        row(M::GET, "/api/discussions/{discussion}", |s| format!("/api/discussions/{}", s.discussion),
+            no_body, answers(403, 404, 200, 200)),
+        row(M::POST, "/api/discussions/{discussion}/comments", |s| format!("/api/discussions/{}/comments", s.discussion),
+            |_| Some(json!({"content": "C"})), answers(403, 404, 201, 201)),
+        row(M::GET, "/api/discussions/{discussion}/comments", |s| format!("/api/discussions/{}/comments", s.discussion),
+            no_body, answers(403, 404, 200, 200)),
+
+        row(M::POST, "/api/communities", |_| "/api/communities".into(),
+            |_| Some(json!({"name": "N", "type": "hidden"})), answers(201, 201, 201, 201)),
+        row(M::GET, "/api/communities", |_| "/api/communities".into(),
+            no_body, answers(200, 200, 200, 200)),
+        row(M::GET, "/api/communities/{community}", |s| format!("/api/communities/{}", s.place.community),
+            no_body, answers(403, 404, 200, 200)),
+        row(M::GET, "/api/communities/{community}/members", |s| format!("/api/communities/{}/members", s.place.community),
+            no_body, answers(403, 404, 200, 200)),
+        row(M::POST, "/api/communities/{community}/join", |s| format!("/api/communities/{}/join", s.place.community),
+            no_body, answers(403, 404, 200, 200)),
+        row(M::POST, "/api/communities/{community}/leave", |s| format!("/api/communities/{}/leave", s.place.community),
+            no_body, answers(403, 404, 204, 409)),
+        row(M::PUT, "/api/communities/{community}/members/{user}", |s| format!("/api/communities/{}/members/{}", s.place.community, s.newcomer),
+            |_| Some(json!({"role": "member"})), answers(403, 404, 403, 200)),
+        row(M::POST, "/api/communities/{community}/manage-member/{user}/{action}", |s| format!("/api/communities/{}/manage-member/{}/remove", s.place.community, s.bystander),
+            no_body, answers(403, 404, 403, 204)),
+
+        row(M::POST, "/api/articles", |_| "/api/articles".into(),
+            |_| Some(json!({"title": "T"})), answers(201, 201, 201, 201)),
+        row(M::GET, "/api/articles/{article}", |s| format!("/api/articles/{}", s.place.article),
+            no_body, answers(404, 404, 200, 200)),
+        row(M::POST, "/api/communities/{community}/articles/{article}/submit", |s| format!("/api/communities/{}/articles/{}/submit", s.place.community, s.fresh),
+            no_body, answers(403, 404, 201, 201)),
+        row(M::POST, "/api/communities/{community}/articles/{article}/manage/{action}", |s| format!("/api/communities/{}/articles/{}/manage/publish", s.place.community, s.waiting.article),
+            no_body, answers(403, 404, 403, 200)),
+
+        row(M::POST, "/api/realtime/ticket", |_| "/api/realtime/ticket".into(),
+            no_body, answers(200, 200, 200, 200)),
+    ]
+}
+
+#[test]
+fn every_route_has_a_row() {
+    let told = |method: &Method, route: &str| format!("{method} {route}");
+    let rows: BTreeSet<String> = rows()
+        .iter()
+        .map(|row| told(&row.method, row.route))
+        .collect();
+    let routes = crier_api::http::routes();
+    let routes: BTreeSet<String> = routes.iter().map(|(m, route)| told(m, route)).collect();
+    assert_eq!(routes, rows);
+}
+
+async fn status(http: &HttpClient, row: &Row, stage: &Stage) -> (u16, Value) {
+    let body = (row.body)(stage).map(|body| Bytes::from(body.to_string()));
+    let answer = http
+        .call(row.method.clone(), &(row.path)(stage), body)
+        .await;
+    let answer = answer.unwrap();
+    if answer.status >= 400 {
+        assert_eq!(answer.header("content-type"), "application/problem+json");
+        assert_eq!(answer.json["status"], answer.status);
+        assert!(!answer.json["request_id"].as_str().unwrap().is_empty());
+    }
+    (answer.status, answer.json)
+}
+
+#[tokio::test]
+async fn everyone_gets_what_the_table_says() {
+    let service = Service::start().await;
+    let people = People {
+        admin: service.known(1, "alice").await,
+        member: service.known(2, "bob").await,
+        outsider: service.known(3, "carol").await,
+        bystander: service.known(4, "dave").await,
+        newcomer: service.known(5, "erin").await,
+    };
+    for row in rows() {
+        let (method, route) = (&row.method, row.route);
+        let callers = [
+            (
+                "an outsider",
+                "private",
+                &people.outsider,
+                row.answers.outsider,
+            ),
+            (
+                "an outsider of a hidden one",
+                "hidden",
+                &people.outsider,
+                row.answers.hidden_outsider,
+            ),
+            ("a member", "private", &people.member, row.answers.member),
+            ("the admin", "private", &people.admin, row.answers.admin),
+            (
+                "a hidden one's member",
+                "hidden",
+                &people.member,
+                row.answers.member,
+            ),
+        ];
+        for (who, kind, caller, expected) in callers {
+            let stage = Stage::set(&people, kind, caller).await;
+            let (found, body) = status(&caller.http, &row, &stage).await;
+            assert_eq!(found, expected, "{method} {route} as {who}: {body}");
+        }
+        let stage = Stage::set(&people, "private", &people.admin).await;
+        for (who, http, expected) in strangers(&service.http) {
+            let (found, body) = status(&http, &row, &stage).await;
+            assert_eq!(found, expected, "{method} {route} {who}: {body}");
+        }
+    }
+    service.end().await;
+}
+
+/// Callers that are no users.
+fn strangers(http: &HttpClient) -> Vec<(&'static str, HttpClient, u16)> {
+    let minute = Duration::from_secs(60);
+    let good = signer().sign_user(1, "alice", minute).unwrap();
+    let expired = signer().sign_user(1, "alice", Duration::ZERO).unwrap();
+    let service = signer().sign_service(minute).unwrap();
+    let (unsigned, _) = good.rsplit_once('.').unwrap();
+    let none = format!("eyJhbGciOiJub25lIn0.{}.", good.split('.').nth(1).unwrap());
+    vec![
+        ("without a token", http.clone(), 401),
+        ("with an expired token", http.with_token(expired), 401),
+        ("with a token cut short", http.with_token(unsigned), 401),
+        ("with alg none", http.with_token(none), 401),
+        ("with a service token", http.with_token(service), 403),
+    ]
+}
+
+#[tokio::test]
+async fn an_outsider_of_a_hidden_community_is_answered_as_for_an_unknown_id() {
+    let service = Service::start().await;
+    let (alice, carol) = (service.person(1, "alice"), service.known(3, "carol").await);
+    let hidden = alice.create_community("hidden").await;
+    let place = alice.submit(hidden, "Secret").await;
+    alice.publish(place).await;
+    let discussion = id(&alice.discuss(place, "T").await, 201);
+    let (unknown, far) = (hidden + 1_000, discussion + 1_000);
+    for (real, made_up) in [
+        (
+            format!("/api/communities/{hidden}"),
+            format!("/api/communities/{unknown}"),
+        ),
+        (
+            format!("/api/communities/{hidden}/members"),
+            format!("/api/communities/{unknown}/members"),
+        ),
+        (
+            format!("/api/discussions/{discussion}"),
+            format!("/api/discussions/{far}"),
+        ),
+        (
+            format!("/api/discussions/{discussion}/comments"),
+            format!("/api/discussions/{far}/comments"),
+        ),
+        (
+            format!("/api/articles/{}", place.article),
+            "/api/articles/99999".to_owned(),
+        ),
+        (
+            place.discussions(),
+            format!(
+                "/api/articles/{}/discussions?community_id={unknown}",
+                place.article
+            ),
+        ),
+    ] {
+        let (real, made_up) = (carol.get(&real).await, carol.get(&made_up).await);
+        expect(&real, 404);
+        assert_eq!(real.json["detail"], made_up.json["detail"]);
+        assert_eq!(real.json["title"], made_up.json["title"]);
+    }
+    service.end().await;
+}
+
+#[tokio::test]
+async fn a_public_community_is_read_by_all_and_written_by_members() {
+    let service = Service::start().await;
+    let (alice, carol) = (service.person(1, "alice"), service.known(3, "carol").await);
+    let public = alice.create_community("public").await;
+    let place = alice.submit(public, "Open").await;
+    let waiting = alice.submit(public, "Not yet").await;
+    alice.publish(place).await;
+    let discussion = id(&alice.discuss(place, "T").await, 201);
+
+    let page = carol.get(&format!("/api/communities/{public}")).await;
+    let articles = expect(&page, 200)["articles"].as_array().unwrap();
+    assert_eq!(articles.len(), 1, "outsiders see what is published");
+    assert_eq!(articles[0]["community_article_id"], place.community_article);
+    expect(&carol.get(&place.discussions()).await, 200);
+    expect(
+        &carol.get(&format!("/api/discussions/{discussion}")).await,
+        200,
+    );
+    expect(
+        &carol.get(&format!("/api/articles/{}", place.article)).await,
+        200,
+    );
+    expect(
+        &carol
+            .get(&format!("/api/articles/{}", waiting.article))
+            .await,
+        404,
+    );
+    expect(&carol.discuss(place, "T").await, 403);
+    expect(&carol.comment(discussion, "C").await, 403);
+    let joined = carol
+        .post(&format!("/api/communities/{public}/join/"), json!({}))
+        .await;
+    assert_eq!(expect(&joined, 200)["role"], "member");
+    expect(&carol.comment(discussion, "C").await, 201);
+    service.end().await;
+}
