@@ -11,7 +11,13 @@ use crate::stream::Stream;
 use crate::world::{PAGE, SECRET, World};
 
 fn now() -> i64 {
-    i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()).unwrap()
+    i64::try_from(
+        SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap()
+            .as_secs(),
+    )
+    .unwrap()
 }
 
 fn claims() -> Value {
@@ -31,16 +37,24 @@ fn without(field: &str) -> Value {
 }
 
 fn signed(claims: &Value, algorithm: Algorithm, secret: &str) -> String {
-    encode(&Header::new(algorithm), claims, &EncodingKey::from_secret(secret.as_bytes())).unwrap()
+    encode(
+        &Header::new(algorithm),
+        claims,
+        &EncodingKey::from_secret(secret.as_bytes()),
+    )
+    .unwrap()
 }
 
 /// A token without a signature, as `alg: none` would have it.
 fn unsigned(claims: &Value) -> String {
     use base64::Engine as _;
-    let encode = |value: &Value| {
-        base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(value.to_string())
-    };
-    format!("{}.{}.", encode(&json!({"alg": "none", "typ": "JWT"})), encode(claims))
+    let encode =
+        |value: &Value| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(value.to_string());
+    format!(
+        "{}.{}.",
+        encode(&json!({"alg": "none", "typ": "JWT"})),
+        encode(claims)
+    )
 }
 
 /// Every way in which a token can be wrong.
@@ -52,19 +66,37 @@ fn forged() -> Vec<(&'static str, String)> {
         ("empty", String::new()),
         ("no token", "hello".to_owned()),
         ("alg none", unsigned(&claims())),
-        ("another secret", signed(&claims(), Algorithm::HS256, &"x".repeat(40))),
-        ("another algorithm", signed(&claims(), Algorithm::HS512, SECRET)),
+        (
+            "another secret",
+            signed(&claims(), Algorithm::HS256, &"x".repeat(40)),
+        ),
+        (
+            "another algorithm",
+            signed(&claims(), Algorithm::HS512, SECRET),
+        ),
         ("a signature cut short", cut),
         ("expired this second", good(&changed("exp", json!(now())))),
         ("without exp", good(&without("exp"))),
         ("without iat", good(&without("iat"))),
-        ("issued in the future", good(&changed("iat", json!(now() + 60)))),
-        ("for another audience", good(&changed("aud", json!("other")))),
+        (
+            "issued in the future",
+            good(&changed("iat", json!(now() + 60))),
+        ),
+        (
+            "for another audience",
+            good(&changed("aud", json!("other"))),
+        ),
         ("without sub", good(&without("sub"))),
-        ("sub that is no number", good(&changed("sub", json!("alice")))),
+        (
+            "sub that is no number",
+            good(&changed("sub", json!("alice"))),
+        ),
         ("negative sub", good(&changed("sub", json!(-1)))),
         ("fractional sub", good(&changed("sub", json!(1.5)))),
-        ("sub beyond i64", good(&changed("sub", json!("9223372036854775808")))),
+        (
+            "sub beyond i64",
+            good(&changed("sub", json!("9223372036854775808"))),
+        ),
         ("very long", "x".repeat(20_000)),
     ]
 }
@@ -73,16 +105,29 @@ fn forged() -> Vec<(&'static str, String)> {
 async fn forged_tokens_open_nothing() {
     let world = World::start().await;
     let good = signed(&claims(), Algorithm::HS256, SECRET);
-    expect(&world.api().with_token(&good).get("/api/communities/").await, 200);
+    expect(
+        &world.api().with_token(&good).get("/api/communities/").await,
+        200,
+    );
     drop(Stream::open(world.gateway_url(0), &good).await);
 
     expect(&world.api().get("/api/communities/").await, 401);
-    expect(&HttpClient::new(world.gateway_url(0)).get("/events").await, 401);
+    expect(
+        &HttpClient::new(world.gateway_url(0)).get("/events").await,
+        401,
+    );
     for (what, token) in forged() {
-        for (url, path) in [(world.api_url(), "/api/communities/"), (world.gateway_url(0), "/events")] {
+        for (url, path) in [
+            (world.api_url(), "/api/communities/"),
+            (world.gateway_url(0), "/events"),
+        ] {
             let answer = HttpClient::new(url).with_token(&token).get(path).await;
             assert_eq!(answer.status, 401, "{what} at {path}: {}", answer.text());
-            assert_eq!(answer.header("content-type"), "application/problem+json", "{what}");
+            assert_eq!(
+                answer.header("content-type"),
+                "application/problem+json",
+                "{what}"
+            );
             assert_eq!(answer.json["status"], 401, "{what}");
         }
     }
@@ -98,7 +143,13 @@ async fn a_stream_ends_with_its_token() {
     assert_eq!(bye.event.as_deref(), Some("bye"));
     assert_eq!(bye.json()["reason"], "expired");
     assert!(stream.try_frame().await.is_none());
-    expect(&HttpClient::new(world.gateway_url(0)).with_token(&token).get("/events").await, 401);
+    expect(
+        &HttpClient::new(world.gateway_url(0))
+            .with_token(&token)
+            .get("/events")
+            .await,
+        401,
+    );
     world.end().await;
 }
 
@@ -107,6 +158,7 @@ async fn a_ticket_opens_streams_and_nothing_else() {
     let world = World::start().await;
     let (alice, bob, _, place) = group(&world).await;
     bob.subscribe(place).await;
+    world.settled().await;
     let answer = bob.http.post("/api/realtime/ticket", &json!({})).await;
     let body = expect(&answer, 200);
     assert_eq!(body["expires_in"], 60);
@@ -117,12 +169,26 @@ async fn a_ticket_opens_streams_and_nothing_else() {
     assert_eq!(sse.status(), 200);
     sse.next_frame(crier_testkit::DEADLINE).await.unwrap();
     let discussion = alice.discuss(place, "By ticket").await;
-    let event = sse.next_event(crier_testkit::DEADLINE).await.unwrap().json();
+    let event = sse
+        .next_event(crier_testkit::DEADLINE)
+        .await
+        .unwrap()
+        .json();
     assert_eq!(event["data"]["discussion"]["id"], discussion);
 
-    expect(&world.api().with_token(ticket).get("/api/communities/").await, 401);
+    expect(
+        &world
+            .api()
+            .with_token(ticket)
+            .get("/api/communities/")
+            .await,
+        401,
+    );
     let damaged = format!("{}/events?ticket={}A", world.gateway_url(1), &ticket[1..]);
-    assert_eq!(SseClient::connect(&damaged, &[]).await.unwrap().status(), 401);
+    assert_eq!(
+        SseClient::connect(&damaged, &[]).await.unwrap().status(),
+        401
+    );
     world.end().await;
 }
 
@@ -136,7 +202,10 @@ async fn a_cookie_counts_for_listed_pages_and_errors_carry_cors() {
         let headers = [("cookie", cookie.clone()), ("origin", origin.to_owned())];
         let url = url.clone();
         async move {
-            let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            let headers: Vec<_> = headers
+                .iter()
+                .map(|(name, value)| (*name, value.as_str()))
+                .collect();
             SseClient::connect(&url, &headers).await.unwrap()
         }
     };
@@ -150,7 +219,11 @@ async fn a_cookie_counts_for_listed_pages_and_errors_carry_cors() {
 
     let refused = SseClient::connect(&url, &[("origin", PAGE)]).await.unwrap();
     assert_eq!(refused.status(), 401);
-    assert_eq!(refused.header("access-control-allow-origin"), PAGE, "a page can read why");
+    assert_eq!(
+        refused.header("access-control-allow-origin"),
+        PAGE,
+        "a page can read why"
+    );
     world.end().await;
 }
 
@@ -169,7 +242,13 @@ async fn a_cursor_that_is_not_the_present_gives_reset_never_an_error() {
 
     let mut damaged = behind.clone();
     damaged.replace_range(3..4, if &behind[3..4] == "A" { "B" } else { "A" });
-    for cursor in [behind.as_str(), damaged.as_str(), "x", "0", &"9".repeat(500)] {
+    for cursor in [
+        behind.as_str(),
+        damaged.as_str(),
+        "x",
+        "0",
+        &"9".repeat(500),
+    ] {
         let mut stream = Stream::resume(world.gateway_url(1), &bob.token, Some(cursor)).await;
         let reset = stream.frame().await;
         assert_eq!(reset.event.as_deref(), Some("reset"), "{cursor}: {reset:?}");

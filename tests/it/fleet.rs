@@ -8,27 +8,31 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
 /// A process of the real binary, killed when dropped.
-pub struct Process {
+pub(crate) struct Process {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
 }
 
 /// How a process ended.
-pub struct Outcome {
-    pub success: bool,
-    pub stderr: String,
+pub(crate) struct Outcome {
+    pub(crate) success: bool,
+    pub(crate) stderr: String,
 }
 
 /// The binary that `cargo build` made beside this test.
-pub fn binary() -> PathBuf {
+pub(crate) fn binary() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let built = test.parent().and_then(Path::parent).unwrap().join("crier");
-    assert!(built.exists(), "{} is missing: run `cargo build --workspace` first", built.display());
+    assert!(
+        built.exists(),
+        "{} is missing: run `cargo build --workspace` first",
+        built.display()
+    );
     built
 }
 
 /// A command of the binary in an environment without anybody's settings, with the tests' own nats-server.
-pub fn command(arguments: &[&str]) -> Command {
+pub(crate) fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(binary());
     command
         .args(arguments)
@@ -41,18 +45,21 @@ pub fn command(arguments: &[&str]) -> Command {
 }
 
 impl Process {
-    pub fn start(command: &mut Command) -> Self {
+    pub(crate) fn start(command: &mut Command) -> Self {
         let mut child = command.spawn().unwrap();
         let stdout = child.stdout.take().unwrap();
-        Self { child, lines: BufReader::new(stdout).lines() }
+        Self {
+            child,
+            lines: BufReader::new(stdout).lines(),
+        }
     }
 
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id().expect("the process runs")
     }
 
     /// The next line that it prints with this text in it.
-    pub async fn line(&mut self, text: &str) -> String {
+    pub(crate) async fn line(&mut self, text: &str) -> String {
         let found = async {
             while let Some(line) = self.lines.next_line().await.unwrap() {
                 if line.contains(text) {
@@ -67,13 +74,15 @@ impl Process {
     }
 
     /// The next URL that it prints on a line with this text, without a path.
-    pub async fn url(&mut self, text: &str) -> String {
+    pub(crate) async fn url(&mut self, text: &str) -> String {
         let line = self.line(text).await;
-        let from = line.find("http://").unwrap_or_else(|| panic!("no URL in {line:?}"));
+        let from = line
+            .find("http://")
+            .unwrap_or_else(|| panic!("no URL in {line:?}"));
         line[from..].trim_end_matches("/events").to_owned()
     }
 
-    pub fn signal(&self, signal: &str) {
+    pub(crate) fn signal(&self, signal: &str) {
         let sent = std::process::Command::new("kill")
             .args([format!("-{signal}"), self.pid().to_string()])
             .status()
@@ -82,14 +91,14 @@ impl Process {
     }
 
     /// Waits for its end.
-    pub async fn ended(mut self) -> bool {
+    pub(crate) async fn ended(mut self) -> bool {
         let ended = tokio::time::timeout(DEADLINE, self.child.wait()).await;
         ended.expect("the process ends in time").unwrap().success()
     }
 }
 
 /// Runs a command that is expected to end by itself.
-pub async fn outcome(command: &mut Command) -> Outcome {
+pub(crate) async fn outcome(command: &mut Command) -> Outcome {
     let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
     let mut stderr = child.stderr.take().unwrap();
     let mut text = String::new();
@@ -98,11 +107,14 @@ pub async fn outcome(command: &mut Command) -> Outcome {
         child.wait().await.unwrap()
     });
     let status = ended.await.expect("the process ends in time");
-    Outcome { success: status.success(), stderr: text }
+    Outcome {
+        success: status.success(),
+        stderr: text,
+    }
 }
 
 /// The processes whose command line holds this text.
-pub fn running_with(text: &str) -> Vec<String> {
+pub(crate) fn running_with(text: &str) -> Vec<String> {
     let processes = std::fs::read_dir("/proc").unwrap().flatten();
     processes
         .filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok())

@@ -9,12 +9,19 @@ use crate::world::World;
 
 /// The `live.` subjects that the gateway at this address has subscribed to, as the server lists them.
 async fn subscribed(world: &World, gateway: usize) -> BTreeSet<String> {
-    let address = world.gateway_url(gateway).trim_start_matches("http://").to_owned();
+    let address = world
+        .gateway_url(gateway)
+        .trim_start_matches("http://")
+        .to_owned();
     let connections = world.nats.connz().await;
     let connections = connections["connections"].as_array().unwrap();
     let own = connections
         .iter()
-        .find(|connection| connection["name"].as_str().is_some_and(|name| name.ends_with(&address)))
+        .find(|connection| {
+            connection["name"]
+                .as_str()
+                .is_some_and(|name| name.ends_with(&address))
+        })
         .unwrap_or_else(|| panic!("no connection named after {address} in {connections:?}"));
     let everything = world.nats.subsz().await;
     let list = everything["subscriptions_list"].as_array().unwrap();
@@ -40,8 +47,10 @@ async fn a_gateway_without_a_member_has_no_subscription() {
     let (alice, bob, _, place) = group(&world).await;
     let dave = world.person(4, "dave");
     let other = dave.create_community("Elsewhere", "hidden").await;
-    let (ours, theirs) =
-        (format!("live.community.{}.>", place.community), format!("live.community.{other}.>"));
+    let (ours, theirs) = (
+        format!("live.community.{}.>", place.community),
+        format!("live.community.{other}.>"),
+    );
 
     assert_eq!(subscribed(&world, 0).await, BTreeSet::new());
     let at_alice = alice.stream(0).await;

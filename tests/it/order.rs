@@ -31,11 +31,17 @@ async fn one_client_in_all_communities_reads_everything_in_order() {
     let alice = world.person(1, "alice");
     let mut communities = Vec::new();
     for number in 0..COMMUNITIES {
-        let id = alice.create_community(&format!("Group {number}"), "private").await;
+        let id = alice
+            .create_community(&format!("Group {number}"), "private")
+            .await;
         communities.push(CommunityId::try_from(id).unwrap());
     }
+    world.settled().await;
     let mut at_alice = alice.stream(0).await;
-    assert_eq!(at_alice.ready["communities"].as_array().unwrap().len(), COMMUNITIES);
+    assert_eq!(
+        at_alice.ready["communities"].as_array().unwrap().len(),
+        COMMUNITIES
+    );
 
     let store = world.store().await;
     let share = COMMUNITIES / WRITERS;
@@ -49,13 +55,21 @@ async fn one_client_in_all_communities_reads_everything_in_order() {
             let event = at_alice.event().await;
             let community = event["community_id"].as_i64().unwrap();
             let expected = next.entry(community).or_default();
-            assert_eq!(event["data"]["number"], *expected, "in community {community}");
+            assert_eq!(
+                event["data"]["number"], *expected,
+                "in community {community}"
+            );
             *expected += 1;
         }
-        assert!(next.values().all(|count| *count == (EVENTS / COMMUNITIES) as i64));
+        assert!(
+            next.values()
+                .all(|count| *count == (EVENTS / COMMUNITIES) as i64)
+        );
     };
     let both = async { tokio::join!(written, read) };
-    tokio::time::timeout(Duration::from_secs(300), both).await.expect("all events in time");
+    tokio::time::timeout(Duration::from_secs(300), both)
+        .await
+        .expect("all events in time");
     at_alice.assert_rising(&Keys::from_base64(&[&world.keys]).unwrap());
     world.end().await;
 }
@@ -65,9 +79,14 @@ async fn write(store: &Store, communities: &[CommunityId]) {
     let per_community = EVENTS / COMMUNITIES;
     for first in (0..per_community).step_by(BATCH) {
         for community in communities {
-            let tx = store.begin(Locks::new().shared(*community)).await.unwrap();
+            let tx = store
+                .begin(Locks::new().shared(*community), None)
+                .await
+                .unwrap();
             for number in first..per_community.min(first + BATCH) {
-                tx.outbox_event(&numbered(*community, number), None).await.unwrap();
+                tx.outbox_event(&numbered(*community, number))
+                    .await
+                    .unwrap();
             }
             tx.commit().await.unwrap();
         }

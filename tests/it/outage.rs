@@ -35,7 +35,12 @@ async fn what_is_written_while_nats_is_away_comes_after() {
 /// With the sweep at one hour only a wake-up can move the relay.
 async fn without_a_sweep(postgres: bool) {
     let sweep = Some(Duration::from_secs(3600));
-    let world = World::with(Options { postgres, sweep, ..Options::default() }).await;
+    let world = World::with(Options {
+        postgres,
+        sweep,
+        ..Options::default()
+    })
+    .await;
     let (alice, bob, _, place) = group(&world).await;
     bob.subscribe(place).await;
     let mut at_bob = bob.stream(0).await;
@@ -71,7 +76,10 @@ async fn a_gateway_that_stops_sends_its_streams_away_and_is_gone() {
     assert!(bye.retry.is_some());
     assert!(at_bob.try_frame().await.is_none(), "the stream has ended");
     wait_for("the port to be closed", async || {
-        tokio::net::TcpStream::connect(url.trim_start_matches("http://")).await.is_err().then_some(())
+        tokio::net::TcpStream::connect(url.trim_start_matches("http://"))
+            .await
+            .is_err()
+            .then_some(())
     })
     .await;
 }

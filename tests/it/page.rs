@@ -15,10 +15,15 @@ impl Window {
     /// A window of its own, signed in, on this gateway, with the stream open and the article on screen.
     async fn open(browser: &Browser, url: &str, user: &str, gateway: u8) -> Self {
         let page = browser.page().await;
-        page.goto(&format!("{url}/#user={user}&gateway={gateway}&{ARTICLE}")).await;
+        page.goto(&format!("{url}/#user={user}&gateway={gateway}&{ARTICLE}"))
+            .await;
         let window = Self { page };
-        window.until(r#"document.querySelector('[data-testid=connection-state][data-state=open]')"#).await;
-        window.until("document.querySelector('[data-testid=discussion]')").await;
+        window
+            .until(r#"document.querySelector('[data-testid=connection-state][data-state=open]')"#)
+            .await;
+        window
+            .until("document.querySelector('[data-testid=discussion]')")
+            .await;
         window
     }
 
@@ -62,12 +67,15 @@ impl Window {
         )
     }
 
-    const TOGGLE: &str =
-        "document.querySelector('[data-article-slug=gpt-5-architecture] [data-testid=subscribe-toggle]')";
+    const TOGGLE: &str = "document.querySelector('[data-article-slug=gpt-5-architecture] [data-testid=subscribe-toggle]')";
 
     async fn toggle(&self, follows: bool) {
         self.page.eval(&format!("{}.click()", Self::TOGGLE)).await;
-        self.until(&format!("{}.getAttribute('aria-checked') === '{follows}'", Self::TOGGLE)).await;
+        self.until(&format!(
+            "{}.getAttribute('aria-checked') === '{follows}'",
+            Self::TOGGLE
+        ))
+        .await;
     }
 }
 
@@ -76,7 +84,16 @@ async fn a_comment_appears_in_the_other_window_and_nowhere_else() {
     let data = tempdir().unwrap();
     let any = "127.0.0.1:0";
     let mut up = Process::start(&mut command(&[
-        "up", "--demo", "--data-dir", data.path().to_str().unwrap(), "--api", any, "--gateway", any, "--gateway", any,
+        "up",
+        "--demo",
+        "--data-dir",
+        data.path().to_str().unwrap(),
+        "--api",
+        any,
+        "--gateway",
+        any,
+        "--gateway",
+        any,
     ]));
     let url = up.url("API").await;
     let browser = Browser::launch().await;
@@ -86,12 +103,19 @@ async fn a_comment_appears_in_the_other_window_and_nowhere_else() {
 
     alice.comment("hello from alice").await;
     bob.until(&Window::shows("hello from alice")).await;
-    bob.until(&format!("{} === 1", Window::frames("hello from alice"))).await;
+    bob.until(&format!("{} === 1", Window::frames("hello from alice")))
+        .await;
     alice.until(&Window::shows("hello from alice")).await;
     // The sentinel is bob's: once alice has its frame, she would have had one of her own.
     bob.comment("hello from bob").await;
-    alice.until(&format!("{} === 1", Window::frames("hello from bob"))).await;
-    assert_eq!(alice.count(&Window::frames("hello from alice")).await, 0, "not to its author");
+    alice
+        .until(&format!("{} === 1", Window::frames("hello from bob")))
+        .await;
+    assert_eq!(
+        alice.count(&Window::frames("hello from alice")).await,
+        0,
+        "not to its author"
+    );
     let shown = format!("{}.length", Window::comments("hello from alice"));
     assert_eq!(alice.count(&shown).await, 1, "and shown once");
 
@@ -99,12 +123,15 @@ async fn a_comment_appears_in_the_other_window_and_nowhere_else() {
     alice.comment("while bob is away").await;
     bob.toggle(true).await;
     alice.comment("bob is back").await;
-    bob.until(&format!("{} === 1", Window::frames("bob is back"))).await;
+    bob.until(&format!("{} === 1", Window::frames("bob is back")))
+        .await;
     assert_eq!(bob.count(&Window::frames("while bob is away")).await, 0);
 
     carol.toggle(true).await;
     alice.comment("carol too").await;
-    carol.until(&format!("{} === 1", Window::frames("carol too"))).await;
+    carol
+        .until(&format!("{} === 1", Window::frames("carol too")))
+        .await;
     for earlier in ["hello from alice", "hello from bob", "bob is back"] {
         assert_eq!(carol.count(&Window::frames(earlier)).await, 0, "{earlier}");
     }

@@ -26,16 +26,25 @@ async fn scenario_1(world: &World) {
     let comment = alice.comment(discussion, "from alice").await;
     let event = at_bob.event().await;
     assert_eq!(event["type"], "new_comment");
-    assert_eq!(event["data"]["comment"], comment, "the event shows what the API answered");
+    assert_eq!(
+        event["data"]["comment"], comment,
+        "the event shows what the API answered"
+    );
 
     // The sentinels: bob's comment is the first that alice gets, so she got none of her own.
     bob.comment(discussion, "from bob").await;
-    assert_eq!(at_alice.event().await["data"]["comment"]["content"], "from bob");
+    assert_eq!(
+        at_alice.event().await["data"]["comment"]["content"],
+        "from bob"
+    );
     // carol subscribes now; the next comment is the first she gets.
     carol.subscribe(place).await;
     at_carol.named("subscribed").await;
     alice.comment(discussion, "for carol too").await;
-    assert_eq!(at_carol.event().await["data"]["comment"]["content"], "for carol too");
+    assert_eq!(
+        at_carol.event().await["data"]["comment"]["content"],
+        "for carol too"
+    );
 }
 
 /// Unsubscribe and receive no more, at once, without a reconnect; subscribe again and get only what is new.
@@ -52,9 +61,16 @@ async fn scenario_2(world: &World) {
     bob.unsubscribe(subscription).await;
     alice.comment(discussion, "while away").await;
     alice.comment(elsewhere, "sentinel 1").await;
-    assert_eq!(at_bob.comments_until("sentinel 1").await, ["", "", "before"]);
+    assert_eq!(
+        at_bob.comments_until("sentinel 1").await,
+        ["", "", "before"]
+    );
 
-    assert_eq!(bob.subscribe(place).await, subscription, "the same subscription, active again");
+    assert_eq!(
+        bob.subscribe(place).await,
+        subscription,
+        "the same subscription, active again"
+    );
     alice.comment(discussion, "back").await;
     alice.comment(elsewhere, "sentinel 2").await;
     assert_eq!(at_bob.comments_until("sentinel 2").await, ["back"]);
@@ -67,25 +83,39 @@ async fn scenario_3(world: &World) {
     let mut at_bob = bob.stream(0).await;
     let mut at_carol = carol.stream(1).await;
 
-    let submitted = bob.submit(place.community, "Transformer Improvements").await;
+    let submitted = bob
+        .submit(place.community, "Transformer Improvements")
+        .await;
     alice.publish(submitted).await;
     for stream in [&mut at_alice, &mut at_bob] {
-        assert_eq!(stream.named("subscribed").await["article_id"], submitted.article);
+        assert_eq!(
+            stream.named("subscribed").await["article_id"],
+            submitted.article
+        );
     }
     let discussion = carol.discuss(submitted, "by carol").await;
     for stream in [&mut at_alice, &mut at_bob] {
         assert_eq!(stream.event().await["data"]["discussion"]["id"], discussion);
     }
 
-    alice.manage_member(place.community, &carol, "promote_admin").await;
+    alice
+        .manage_member(place.community, &carol, "promote_admin")
+        .await;
     let mut followed = Vec::new();
     for _ in 0..2 {
-        followed.push(at_carol.named("subscribed").await["article_id"].as_i64().unwrap());
+        followed.push(
+            at_carol.named("subscribed").await["article_id"]
+                .as_i64()
+                .unwrap(),
+        );
     }
     followed.sort_unstable();
     assert_eq!(followed, [place.article, submitted.article]);
     bob.comment(discussion, "welcome").await;
-    assert_eq!(at_carol.event().await["data"]["comment"]["content"], "welcome");
+    assert_eq!(
+        at_carol.event().await["data"]["comment"]["content"],
+        "welcome"
+    );
 }
 
 async fn second_article(admin: &crate::people::Person, place: Place) -> Place {

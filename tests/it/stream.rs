@@ -5,19 +5,19 @@ use crier_testkit::{DEADLINE, Frame, SseClient};
 use serde_json::Value;
 
 /// An open stream that has said `ready`.
-pub struct Stream {
+pub(crate) struct Stream {
     sse: SseClient,
-    pub ready: Value,
+    pub(crate) ready: Value,
     /// All ids so far: no two are the same.
     ids: Vec<String>,
 }
 
 impl Stream {
-    pub async fn open(gateway: &str, token: &str) -> Self {
+    pub(crate) async fn open(gateway: &str, token: &str) -> Self {
         Self::resume(gateway, token, None).await
     }
 
-    pub async fn resume(gateway: &str, token: &str, last_event_id: Option<&str>) -> Self {
+    pub(crate) async fn resume(gateway: &str, token: &str, last_event_id: Option<&str>) -> Self {
         let authorization = format!("Bearer {token}");
         let mut headers = vec![("authorization", authorization.as_str())];
         headers.extend(last_event_id.map(|id| ("last-event-id", id)));
@@ -27,7 +27,11 @@ impl Stream {
         assert_eq!(sse.header("content-type"), "text/event-stream");
         assert_eq!(sse.header("cache-control"), "no-store, no-transform");
         assert_eq!(sse.header("x-accel-buffering"), "no");
-        let mut stream = Self { sse, ready: Value::Null, ids: Vec::new() };
+        let mut stream = Self {
+            sse,
+            ready: Value::Null,
+            ids: Vec::new(),
+        };
         let ready = stream.frame().await;
         assert_eq!(ready.event.as_deref(), Some("ready"), "{ready:?}");
         assert!(ready.id.is_some() && ready.retry.is_some(), "{ready:?}");
@@ -36,13 +40,13 @@ impl Stream {
     }
 
     /// The next frame that isn't a sign of life.
-    pub async fn frame(&mut self) -> Frame {
+    pub(crate) async fn frame(&mut self) -> Frame {
         let next = self.try_frame().await;
         next.unwrap_or_else(|| panic!("the stream gave no frame in time, after {:?}", self.ready))
     }
 
     /// As [`Stream::frame`]; `None` when the stream has ended.
-    pub async fn try_frame(&mut self) -> Option<Frame> {
+    pub(crate) async fn try_frame(&mut self) -> Option<Frame> {
         loop {
             let frame = self.sse.next_frame(DEADLINE).await?;
             if let Some(id) = &frame.id {
@@ -56,7 +60,7 @@ impl Stream {
     }
 
     /// The next event. Changes of the subscriptions before it are passed over; a `reset` or `bye` fails.
-    pub async fn event(&mut self) -> Value {
+    pub(crate) async fn event(&mut self) -> Value {
         loop {
             let frame = self.frame().await;
             match frame.event.as_deref() {
@@ -74,7 +78,7 @@ impl Stream {
     }
 
     /// The next frame of this kind; events before it are passed over.
-    pub async fn named(&mut self, name: &str) -> Value {
+    pub(crate) async fn named(&mut self, name: &str) -> Value {
         loop {
             let frame = self.frame().await;
             if frame.event.as_deref() == Some(name) {
@@ -84,11 +88,14 @@ impl Stream {
     }
 
     /// The contents of the comments up to and without the sentinel: what came, and so what didn't.
-    pub async fn comments_until(&mut self, sentinel: &str) -> Vec<String> {
+    pub(crate) async fn comments_until(&mut self, sentinel: &str) -> Vec<String> {
         let mut contents = Vec::new();
         loop {
             let event = self.event().await;
-            let content = event["data"]["comment"]["content"].as_str().unwrap_or("").to_owned();
+            let content = event["data"]["comment"]["content"]
+                .as_str()
+                .unwrap_or("")
+                .to_owned();
             if content == sentinel {
                 return contents;
             }
@@ -96,14 +103,22 @@ impl Stream {
         }
     }
 
-    pub fn last_event_id(&self) -> &str {
+    /// Waits for the discussion with this topic; other events before it are passed over.
+    pub(crate) async fn discussion(&mut self, topic: &str) {
+        while self.event().await["data"]["discussion"]["topic"] != topic {}
+    }
+
+    pub(crate) fn last_event_id(&self) -> &str {
         self.sse.last_event_id()
     }
 
     /// The positions of the ids so far, which must rise strictly.
-    pub fn assert_rising(&self, keys: &Keys) {
-        let positions: Vec<u64> =
-            self.ids.iter().map(|id| Cursor::open(id, keys).unwrap().seq.0).collect();
+    pub(crate) fn assert_rising(&self, keys: &Keys) {
+        let positions: Vec<u64> = self
+            .ids
+            .iter()
+            .map(|id| Cursor::open(id, keys).unwrap().seq.0)
+            .collect();
         assert!(positions.is_sorted_by(|a, b| a < b), "{positions:?}");
     }
 }

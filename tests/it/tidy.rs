@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap()
+        .to_owned()
 }
 
 /// Each crate's folder and the crates of ours that it may use outside its tests.
@@ -17,9 +20,15 @@ const MAY_USE: [(&str, &[&str]); 11] = [
     ("libs/hub", &["domain"]),
     ("libs/service-kit", &[]),
     ("libs/testkit", &[]),
-    ("services/api", &["domain", "store", "bus", "outbox", "service-kit"]),
+    (
+        "services/api",
+        &["domain", "store", "bus", "outbox", "service-kit"],
+    ),
     ("services/gateway", &["domain", "bus", "hub", "service-kit"]),
-    ("services/crier", &["api", "bus", "domain", "gateway", "service-kit", "store"]),
+    (
+        "services/crier",
+        &["api", "bus", "domain", "gateway", "service-kit", "store"],
+    ),
 ];
 
 /// Libraries that a few crates alone may name.
@@ -27,7 +36,15 @@ const ONLY_IN: [(&str, &[&str]); 4] = [
     ("sea-orm", &["libs/store"]),
     ("sea-orm-migration", &["migrations"]),
     ("async-nats", &["libs/bus"]),
-    ("axum", &["libs/service-kit", "services/api", "services/gateway", "libs/testkit"]),
+    (
+        "axum",
+        &[
+            "libs/service-kit",
+            "services/api",
+            "services/gateway",
+            "libs/testkit",
+        ],
+    ),
 ];
 
 fn manifest(folder: &str) -> String {
@@ -36,7 +53,10 @@ fn manifest(folder: &str) -> String {
 
 /// The names under `[dependencies]`.
 fn dependencies(manifest: &str) -> BTreeSet<String> {
-    let section = manifest.split("\n[dependencies]\n").nth(1).unwrap_or_default();
+    let section = manifest
+        .split("\n[dependencies]\n")
+        .nth(1)
+        .unwrap_or_default();
     let section = section.split("\n[").next().unwrap_or_default();
     section
         .lines()
@@ -54,10 +74,16 @@ fn crates_have_no_forbidden_edges() {
             assert!(allowed.contains(&name), "{folder} may not use crier-{name}");
         }
         for (library, homes) in ONLY_IN {
-            assert!(!used.contains(library) || homes.contains(&folder), "{folder} names {library}");
+            assert!(
+                !used.contains(library) || homes.contains(&folder),
+                "{folder} names {library}"
+            );
         }
     }
-    assert!(dependencies(&manifest("services/api")).contains("crier-store"), "the check reads edges");
+    assert!(
+        dependencies(&manifest("services/api")).contains("crier-store"),
+        "the check reads edges"
+    );
 }
 
 #[test]
@@ -65,7 +91,10 @@ fn crates_inherit_lints_and_versions() {
     let folders = MAY_USE.map(|(folder, _)| folder);
     for folder in folders.iter().chain(&["tests", "bench"]) {
         let text = manifest(folder);
-        assert!(text.contains("[lints]\nworkspace = true"), "{folder} has lints of its own");
+        assert!(
+            text.contains("[lints]\nworkspace = true"),
+            "{folder} has lints of its own"
+        );
         for line in text.lines().filter(|line| line.contains("version = \"")) {
             panic!("{folder} sets a version that belongs into the workspace: {line}");
         }
@@ -94,7 +123,11 @@ fn files_say_what_is_in_them() {
         let text = std::fs::read_to_string(&file).unwrap();
         let shown = file.strip_prefix(root()).unwrap().display().to_string();
         assert!(text.starts_with("//!"), "{shown} doesn't open with //!");
-        assert_ne!(file.file_name().unwrap(), "mod.rs", "{shown}: foo.rs stands beside foo/");
+        assert_ne!(
+            file.file_name().unwrap(),
+            "mod.rs",
+            "{shown}: foo.rs stands beside foo/"
+        );
         // Put together, so that this line doesn't find itself.
         let ignored = ["#[", "ignore"].concat();
         assert!(!text.contains(&ignored), "{shown} has an ignored test");

@@ -17,8 +17,11 @@ const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_trace_from_the_request_to_both_gateways() {
-    let (nats, collector, data) =
-        (NatsServer::start().await, TraceCollector::start().await, tempdir().unwrap());
+    let (nats, collector, data) = (
+        NatsServer::start().await,
+        TraceCollector::start().await,
+        tempdir().unwrap(),
+    );
     let database = format!("sqlite://{}", data.path().join("crier.db").display());
     let keys = format!("[\"{}\"]", Keys::random_base64());
     let start = |service: &str| {
@@ -47,8 +50,8 @@ async fn one_trace_from_the_request_to_both_gateways() {
         .await;
         urls.push(url);
     }
-    let [alice, bob, carol] =
-        [(1, "alice"), (2, "bob"), (3, "carol")].map(|(id, name)| Person::at(&api_url, &urls, id, name));
+    let [alice, bob, carol] = [(1, "alice"), (2, "bob"), (3, "carol")]
+        .map(|(id, name)| Person::at(&api_url, &urls, id, name));
     let place = group_of(&alice, &[&bob, &carol]).await;
     bob.subscribe(place).await;
     carol.subscribe(place).await;
@@ -73,10 +76,16 @@ async fn one_trace_from_the_request_to_both_gateways() {
         ("gateway.deliver", 2),
     ]);
     let spans = wait_for("the whole trace", async || {
-        let spans: Vec<Span> =
-            collector.spans().into_iter().filter(|span| span.trace_id == TRACE).collect();
+        let spans: Vec<Span> = collector
+            .spans()
+            .into_iter()
+            .filter(|span| span.trace_id == TRACE)
+            .collect();
         let count = |name: &str| spans.iter().filter(|span| span.name == name).count();
-        wanted.iter().all(|(name, wanted)| count(name) >= *wanted).then_some(spans)
+        wanted
+            .iter()
+            .all(|(name, wanted)| count(name) >= *wanted)
+            .then_some(spans)
     })
     .await;
     for (name, count) in &wanted {
@@ -87,7 +96,10 @@ async fn one_trace_from_the_request_to_both_gateways() {
     let ids: BTreeSet<&str> = spans.iter().map(|span| span.span_id.as_str()).collect();
     for span in &spans {
         let parent = span.parent_span_id.as_str();
-        assert!(parent == "b7ad6b7169203331" || ids.contains(parent), "{span:#?}");
+        assert!(
+            parent == "b7ad6b7169203331" || ids.contains(parent),
+            "{span:#?}"
+        );
     }
     let services: BTreeSet<&str> = spans.iter().map(|span| span.service.as_str()).collect();
     assert_eq!(services, BTreeSet::from(["crier-api", "crier-gateway"]));

@@ -19,13 +19,13 @@ use tokio_util::sync::CancellationToken;
 use crate::people::Person;
 
 /// Signs the tokens of a test's people.
-pub const SECRET: &str = "a secret that only the tests of this repository use";
+pub(crate) const SECRET: &str = "a secret that only the tests of this repository use";
 
 /// The page that may open streams from another origin.
-pub const PAGE: &str = "http://page.test";
+pub(crate) const PAGE: &str = "http://page.test";
 
 /// Where the data are.
-pub enum Database {
+pub(crate) enum Database {
     Sqlite(TempDir),
     Postgres(TestDatabase),
 }
@@ -41,16 +41,16 @@ impl Database {
 
 /// How a system differs from the usual one.
 #[derive(Default)]
-pub struct Options {
-    pub postgres: bool,
+pub(crate) struct Options {
+    pub(crate) postgres: bool,
     /// How often the outbox is looked at though nobody called.
-    pub sweep: Option<Duration>,
+    pub(crate) sweep: Option<Duration>,
     /// Changes to the gateways' settings.
-    pub gateway: Option<fn(&mut GatewayConfig)>,
+    pub(crate) gateway: Option<fn(&mut GatewayConfig)>,
     /// Another nats-server than a plain one, and who the services are there.
-    pub nats: Option<NatsServer>,
-    pub nats_as_api: Option<fn(&NatsServer) -> NatsConfig>,
-    pub nats_as_gateway: Option<fn(&NatsServer) -> NatsConfig>,
+    pub(crate) nats: Option<NatsServer>,
+    pub(crate) nats_as_api: Option<fn(&NatsServer) -> NatsConfig>,
+    pub(crate) nats_as_gateway: Option<fn(&NatsServer) -> NatsConfig>,
 }
 
 /// A running service; the task gives what went wrong.
@@ -61,9 +61,9 @@ struct Service {
 }
 
 /// The system. Its parts end when it is dropped; [`World::end`] also looks at what they left.
-pub struct World {
-    pub nats: NatsServer,
-    pub keys: String,
+pub(crate) struct World {
+    pub(crate) nats: NatsServer,
+    pub(crate) keys: String,
     database: Database,
     options: Options,
     api: Service,
@@ -72,11 +72,11 @@ pub struct World {
 
 impl World {
     /// The usual system: SQLite and two gateways.
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::with(Options::default()).await
     }
 
-    pub async fn with(mut options: Options) -> Self {
+    pub(crate) async fn with(mut options: Options) -> Self {
         let database = if options.postgres {
             Database::Postgres(Postgres::database().await)
         } else {
@@ -102,14 +102,16 @@ impl World {
     }
 
     /// Starts one more gateway and gives its number.
-    pub async fn add_gateway(&mut self) -> usize {
+    pub(crate) async fn add_gateway(&mut self) -> usize {
         let mut config = gateway_config();
         if let Some(change) = self.options.gateway {
             change(&mut config);
         }
         let settings = crier_gateway::Settings {
             gateway: config,
-            cors: CorsConfig { allowed_origins: vec![PAGE.to_owned()] },
+            cors: CorsConfig {
+                allowed_origins: vec![PAGE.to_owned()],
+            },
             auth: auth(),
             keys: Keys::from_base64(&[&self.keys]).unwrap(),
             nats: self.options.nats_as_gateway.map_or_else(
@@ -133,60 +135,58 @@ impl World {
     }
 
     /// Tells a gateway to stop and waits until it has.
-    pub async fn stop_gateway(&mut self, number: usize) {
+    pub(crate) async fn stop_gateway(&mut self, number: usize) {
         let gateway = &mut self.gateways[number];
         gateway.stop.cancel();
         (&mut gateway.task).await.unwrap().unwrap();
     }
 
-    pub fn api(&self) -> HttpClient {
+    pub(crate) fn api(&self) -> HttpClient {
         HttpClient::new(&self.api.url)
     }
 
-    pub fn api_url(&self) -> &str {
+    pub(crate) fn api_url(&self) -> &str {
         &self.api.url
     }
 
-    pub fn gateway_url(&self, number: usize) -> &str {
+    pub(crate) fn gateway_url(&self, number: usize) -> &str {
         &self.gateways[number].url
     }
 
-    pub fn person(&self, id: i64, name: &str) -> Person {
-        let gateways: Vec<String> = self.gateways.iter().map(|gateway| gateway.url.clone()).collect();
+    pub(crate) fn person(&self, id: i64, name: &str) -> Person {
+        let gateways: Vec<String> = self
+            .gateways
+            .iter()
+            .map(|gateway| gateway.url.clone())
+            .collect();
         Person::at(&self.api.url, &gateways, id, name)
     }
 
     /// The database, for what no call of the API writes fast enough.
-    pub async fn store(&self) -> Store {
+    pub(crate) async fn store(&self) -> Store {
         let config = DatabaseConfig::new(self.database.url());
         Store::connect(&config).await.unwrap()
     }
 
-    /// A value of a service's metrics.
-    pub async fn metric(&self, url: &str, name: &str) -> f64 {
-        let text = HttpClient::new(url).get("/metrics").await.text();
-        let line = text
-            .lines()
-            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))
-            .unwrap_or_else(|| panic!("no metric {name} in\n{text}"));
-        line.trim().parse().unwrap()
-    }
-
     /// Waits until everything written has been published.
-    pub async fn settled(&self) {
+    pub(crate) async fn settled(&self) {
+        let store = self.store().await;
         wait_for("the outbox to be empty", async || {
-            (self.metric(&self.api.url, "outbox_unsent_rows").await == 0.0).then_some(())
+            store.unsent(1).await.unwrap().is_empty().then_some(())
         })
         .await;
     }
 
     /// Ends everything in order. Whatever ended before, or panicked, fails the test.
-    pub async fn end(self) {
+    pub(crate) async fn end(self) {
         for gateway in self.gateways {
             gateway.stop.cancel();
             gateway.task.await.unwrap().unwrap();
         }
-        assert!(!self.api.task.is_finished(), "the API service ended by itself");
+        assert!(
+            !self.api.task.is_finished(),
+            "the API service ended by itself"
+        );
         self.api.stop.cancel();
         self.api.task.await.unwrap().unwrap();
         drop(self.database);
@@ -203,12 +203,15 @@ async fn start_api(config: &Config) -> Service {
 }
 
 /// Makes tokens that the services take.
-pub fn signer() -> Signer {
+pub(crate) fn signer() -> Signer {
     Signer::new(&auth()).unwrap()
 }
 
 fn auth() -> AuthConfig {
-    AuthConfig { secret: Some(Secret::new(SECRET)), ..AuthConfig::default() }
+    AuthConfig {
+        secret: Some(Secret::new(SECRET)),
+        ..AuthConfig::default()
+    }
 }
 
 fn api_config(database: &Database, nats: &NatsServer, keys: &str, options: &Options) -> Config {
@@ -232,8 +235,11 @@ fn api_config(database: &Database, nats: &NatsServer, keys: &str, options: &Opti
             .nats_as_api
             .map_or_else(|| NatsConfig::at(nats.url()), |config| config(nats)),
         auth: auth(),
-        cursor: CursorConfig { keys: vec![Secret::new(keys)] },
+        cursor: CursorConfig {
+            keys: vec![Secret::new(keys)],
+        },
         relay: RelayGroup {
+            replicas: 1,
             retention: Duration::from_secs(72 * 3600).into(),
             sweep: options.sweep.unwrap_or(Duration::from_secs(1)).into(),
         },

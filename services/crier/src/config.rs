@@ -69,7 +69,9 @@ impl Config {
     /// One sentence.
     pub(crate) fn require_database(&self) -> anyhow::Result<()> {
         if self.database.url.expose().is_empty() {
-            bail!("database.url is not set; give it in the configuration file or as CRIER_DATABASE__URL");
+            bail!(
+                "database.url is not set; give it in the configuration file or as CRIER_DATABASE__URL"
+            );
         }
         Ok(())
     }
@@ -133,7 +135,14 @@ mod tests {
         let mut config = defaults();
         config.allow_own_pages(([127, 0, 0, 1], 8000).into());
         for origin in ["http://127.0.0.1:8000", "http://localhost:8000"] {
-            assert!(config.cors.allowed_origins.iter().any(|known| known == origin), "{origin}");
+            assert!(
+                config
+                    .cors
+                    .allowed_origins
+                    .iter()
+                    .any(|known| known == origin),
+                "{origin}"
+            );
         }
     }
 }

@@ -2,5 +2,5 @@
 //! its secrets, and a `nats-server` of its own.
 
 pub(crate) mod data_dir;
-pub(crate) mod nats_server;
 pub(crate) mod nats_binary;
+pub(crate) mod nats_server;

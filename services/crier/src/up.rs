@@ -111,7 +111,9 @@ async fn serve(mut config: Config, addresses: Vec<SocketAddr>) -> anyhow::Result
         config.gateway.listen = address;
         gateways.push(crier_gateway::build(config.gateway_settings()?).await?);
     }
-    let urls = gateways.iter().map(|gateway| format!("http://{}", gateway.local_addr()));
+    let urls = gateways
+        .iter()
+        .map(|gateway| format!("http://{}", gateway.local_addr()));
     let api = api.with_gateways(urls.collect());
     let ended = supervise(api, gateways, stop, config.api.demo).await;
     telemetry.shutdown(TELEMETRY_TIMEOUT).await;
@@ -204,7 +206,10 @@ impl Summary {
             println!("  gateway   http://{gateway}/events");
         }
         if self.demo {
-            println!("\nOpen http://{}/ in two windows: alice in one, bob in the other.", self.api);
+            println!(
+                "\nOpen http://{}/ in two windows: alice in one, bob in the other.",
+                self.api
+            );
         }
     }
 }

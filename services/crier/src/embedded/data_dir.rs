@@ -35,7 +35,9 @@ impl DataDir {
                 "another crier is running on {}; stop it, or give this one its own --data-dir",
                 path.display()
             ),
-            Err(TryLockError::Error(error)) => Err(error).context("the data directory can't be locked"),
+            Err(TryLockError::Error(error)) => {
+                Err(error).context("the data directory can't be locked")
+            }
         }
     }
 
@@ -50,7 +52,12 @@ impl DataDir {
 /// # Errors
 /// When the file is there and can't be read, or is not there and can't be written.
 pub(crate) fn secret(path: &Path, make: impl FnOnce() -> String) -> anyhow::Result<String> {
-    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+    match OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+    {
         Ok(mut file) => {
             let secret = make();
             file.write_all(secret.as_bytes())
@@ -65,7 +72,10 @@ pub(crate) fn secret(path: &Path, make: impl FnOnce() -> String) -> anyhow::Resu
                 .with_context(|| format!("{} can't be read", path.display()))?;
             let secret = secret.trim();
             if secret.is_empty() {
-                bail!("{} is empty; remove it, and a new one is made", path.display());
+                bail!(
+                    "{} is empty; remove it, and a new one is made",
+                    path.display()
+                );
             }
             Ok(secret.to_owned())
         }

@@ -48,7 +48,12 @@ impl NatsServer {
         let files = Files::of(data);
         let (ready, started) = mpsc::channel();
         let (stop, stopped) = mpsc::channel();
-        let mut server = Launch { binary: binary.to_owned(), token: token.to_owned(), files, port: None };
+        let mut server = Launch {
+            binary: binary.to_owned(),
+            token: token.to_owned(),
+            files,
+            port: None,
+        };
         let watcher = std::thread::Builder::new()
             .name("nats-server".to_owned())
             .spawn(move || match server.launch() {
@@ -61,7 +66,9 @@ impl NatsServer {
                 }
             })
             .context("the thread for nats-server can't be started")?;
-        let port = started.recv().context("the thread for nats-server ended")??;
+        let port = started
+            .recv()
+            .context("the thread for nats-server ended")??;
         Ok(Self {
             url: format!("nats://127.0.0.1:{port}"),
             token: token.to_owned(),
@@ -123,9 +130,16 @@ impl Launch {
         self.write_config()?;
         let _ = std::fs::remove_dir_all(&self.files.ports);
         std::fs::create_dir_all(&self.files.ports)?;
-        let log = OpenOptions::new().create(true).append(true).open(&self.files.log)?;
+        let log = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&self.files.log)?;
         let mut child = Command::new(std::env::current_exe()?)
-            .args([COMMAND.as_ref(), self.binary.as_os_str(), self.files.config.as_os_str()])
+            .args([
+                COMMAND.as_ref(),
+                self.binary.as_os_str(),
+                self.files.config.as_os_str(),
+            ])
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
@@ -140,11 +154,17 @@ impl Launch {
                 return Ok(child);
             }
             if let Some(status) = child.try_wait()? {
-                bail!("nats-server ended at once ({status}); see {}", self.files.log.display());
+                bail!(
+                    "nats-server ended at once ({status}); see {}",
+                    self.files.log.display()
+                );
             }
             if Instant::now() > deadline {
                 stop(&mut child);
-                bail!("nats-server was not ready in a minute; see {}", self.files.log.display());
+                bail!(
+                    "nats-server was not ready in a minute; see {}",
+                    self.files.log.display()
+                );
             }
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -186,7 +206,9 @@ impl Launch {
                 Err(RecvTimeoutError::Timeout) => {}
                 Ok(()) | Err(RecvTimeoutError::Disconnected) => return stop(&mut child),
             }
-            let Ok(Some(status)) = child.try_wait() else { continue };
+            let Ok(Some(status)) = child.try_wait() else {
+                continue;
+            };
             warn!(%status, "nats-server ended; starting it again");
             loop {
                 match stopped.recv_timeout(pause) {
