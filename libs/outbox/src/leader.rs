@@ -227,11 +227,15 @@ impl<'a, S: Source, K: Sink> Leader<'a, S, K> {
     /// Sees what can be done about the trouble with one item.
     async fn fail(&mut self, item: Option<&Item>, trouble: Trouble) -> Result<Pass, Trouble> {
         let stats = &self.parts.stats;
-        match (&trouble, item) {
-            (Trouble::Publish(PublishError::Refused(_)), _) => stats.refused.add(1),
-            (Trouble::Publish(PublishError::Unavailable(_)), _) => stats.unavailable.add(1),
-            (Trouble::Publish(PublishError::Rejected(reason)), Some(item)) => {
-                if self.replace(item, reason).await? {
+        match &trouble {
+            Trouble::Publish(PublishError::Refused(_)) => stats.refused.add(1),
+            Trouble::Publish(PublishError::Unavailable(_)) => stats.unavailable.add(1),
+            Trouble::Publish(PublishError::Rejected(reason)) => {
+                let replaced = match item {
+                    Some(item) => self.replace(item, reason).await?,
+                    None => false,
+                };
+                if replaced {
                     return Ok(Pass::Replaced);
                 }
             }

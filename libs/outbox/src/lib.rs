@@ -16,6 +16,12 @@
 //! sent that was not acknowledged at its own sequence or found in the log; whatever went wrong, the next
 //! step looks at the log before it publishes. All of a relay runs in one task: if that is stopped, so is
 //! everything the relay does.
+//!
+//! What sequences alone can't tell: a message that was held up for seconds between its relay and the log
+//! (a stopped server, say) still fits if it arrives in the very moment, while a later leader or attempt
+//! republishes the same rows, when the log ends with the number it expects, though with another message.
+//! Then an event may stand before an earlier one of its community, with a link that leads nowhere. It still
+//! stands once; and a snapshot that came to stand behind a newer one is made anew at the next publish.
 
 mod backoff;
 pub mod config;

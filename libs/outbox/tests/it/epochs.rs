@@ -3,8 +3,8 @@
 use crier_domain::Seq;
 use tokio::time::sleep;
 
+use crate::connection::Fate;
 use crate::db::DbFate;
-use crate::log::Fate;
 use crate::world::{World, ms};
 
 #[tokio::test(start_paused = true)]

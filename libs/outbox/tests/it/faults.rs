@@ -4,8 +4,8 @@
 use proptest::prelude::*;
 use tokio::time::sleep;
 
+use crate::connection::Fate;
 use crate::db::DbFate;
-use crate::log::Fate;
 use crate::world::{World, ms};
 
 #[derive(Debug, Clone)]

@@ -1,44 +1,21 @@
-//! The log in memory: expected sequences, message ids sent twice, purges, and what can go wrong between
-//! a relay and it.
+//! The log in memory: expected sequences, message ids sent twice, purges, losses.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime};
 
-use crier_domain::log::{Head, Mark, Message, header, read};
-use crier_domain::{CommunityId, Epoch, EventId, Seq, Subject, UserId};
-use crier_outbox::sink::{Found, LastMark, PublishError, ReadError, Sink};
-use futures::FutureExt;
-use futures::future::BoxFuture;
-use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, sleep, sleep_until};
+use crier_domain::log::{Head, Message, header, read};
+use crier_domain::{Epoch, EventId, Seq, Subject, UserId};
+use crier_outbox::sink::PublishError;
+use tokio::time::Instant;
 
-/// What becomes of one publish.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fate {
-    /// It arrives after so many milliseconds, and all behind it on its connection not before.
-    Fine(u64),
-    /// It is handed over only after so many milliseconds.
-    HeldBack(u64),
-    /// It is stored; the acknowledgement comes so many milliseconds later.
-    LateAck(u64),
-    /// It is stored; the acknowledgement never comes.
-    LostAck,
-    /// It is stored; the answer says that the log is not available.
-    StoredUnavailable,
-    /// It never arrives, and no answer comes.
-    Dropped,
-    /// Nobody is there: an error at once.
-    NoResponders,
-    /// Refused for no reason one could see.
-    Refused,
-}
+use crate::connection::Fate;
 
 /// A message of the log.
 #[derive(Debug, Clone)]
 pub(crate) struct Entry {
     pub(crate) seq: Seq,
+    /// Which publish it was, of all that ever were.
+    publish: usize,
     pub(crate) message: Message,
     pub(crate) at: Instant,
 }
@@ -73,25 +50,26 @@ impl Entry {
 }
 
 #[derive(Default)]
-struct State {
-    entries: Vec<Entry>,
-    tail: u64,
+pub(crate) struct State {
+    pub(crate) entries: Vec<Entry>,
+    pub(crate) tail: u64,
     /// What was ever stored, whatever became of it.
-    ever: Vec<Entry>,
-    ids: HashMap<String, Seq>,
-    fates: VecDeque<Fate>,
+    pub(crate) ever: Vec<Entry>,
+    pub(crate) ids: HashMap<String, Seq>,
+    pub(crate) fates: VecDeque<Fate>,
     /// Answers to `tail` that are out of date.
-    stale_tails: VecDeque<Seq>,
-    failing_reads: usize,
-    away: bool,
-    longest_payload: usize,
-    in_flight: (usize, usize),
-    most_in_flight: (usize, usize),
-    purges: Vec<(UserId, Seq)>,
+    pub(crate) stale_tails: VecDeque<Seq>,
+    pub(crate) failing_reads: usize,
+    pub(crate) away: bool,
+    pub(crate) longest_payload: usize,
+    pub(crate) in_flight: (usize, usize),
+    pub(crate) most_in_flight: (usize, usize),
+    pub(crate) purges: Vec<(UserId, Seq)>,
+    pub(crate) publishes: usize,
 }
 
 #[derive(Clone, Default)]
-pub(crate) struct Log(Arc<Mutex<State>>);
+pub(crate) struct Log(pub(crate) Arc<Mutex<State>>);
 
 impl Log {
     pub(crate) fn new() -> Self {
@@ -173,8 +151,23 @@ impl Log {
         self.0.lock().unwrap().purges.clone()
     }
 
-    /// A message reaches the stream's leader.
+    /// A message of nobody's reaches the stream's leader.
     pub(crate) fn arrive(&self, message: Message, expected: Seq) -> Result<Seq, PublishError> {
+        self.arrive_behind(message, expected, 0, None)
+    }
+
+    /// A message reaches the stream's leader. `behind` is the publish whose message it was sent behind.
+    ///
+    /// Here the log is kinder than a real one: a message that was late for seconds is refused when the
+    /// sequence is the expected one but another message stands there. A real log stores it, out of the
+    /// order of rows (the crate's documentation names this limit).
+    pub(crate) fn arrive_behind(
+        &self,
+        message: Message,
+        expected: Seq,
+        publish: usize,
+        behind: Option<usize>,
+    ) -> Result<Seq, PublishError> {
         let mut state = self.0.lock().unwrap();
         if state.away {
             return Err(PublishError::Unavailable("away".to_owned()));
@@ -193,10 +186,15 @@ impl Log {
             let text = format!("wrong last sequence: {}", state.tail);
             return Err(PublishError::Refused(text));
         }
+        let last = state.entries.last().map(|entry| entry.publish);
+        if behind.is_some() && behind != last {
+            return Err(PublishError::Refused("behind another".to_owned()));
+        }
         state.tail += 1;
         let seq = Seq(state.tail);
         let entry = Entry {
             seq,
+            publish,
             message,
             at: Instant::now(),
         };
@@ -206,223 +204,5 @@ impl Log {
             state.ids.insert(id, seq);
         }
         Ok(seq)
-    }
-}
-
-struct Sent {
-    message: Message,
-    expected: Seq,
-    arrives: Instant,
-    fate: Fate,
-    answer: oneshot::Sender<Result<Seq, PublishError>>,
-}
-
-/// One relay's connection: what it sends arrives in order.
-pub(crate) struct Connection {
-    log: Log,
-    line: mpsc::UnboundedSender<Sent>,
-    /// Publishes wait for earlier acknowledgements beyond this many.
-    window: usize,
-    open: Arc<AtomicUsize>,
-    pub(crate) ack_timeout: Duration,
-}
-
-impl Connection {
-    /// While `held`, what was sent stays in the sender's buffers.
-    pub(crate) fn new(log: &Log, held: watch::Receiver<bool>) -> Self {
-        let (line, sent) = mpsc::unbounded_channel();
-        tokio::spawn(carry(log.clone(), sent, held));
-        Self {
-            log: log.clone(),
-            line,
-            window: usize::MAX,
-            open: Arc::default(),
-            ack_timeout: Duration::from_secs(5),
-        }
-    }
-
-    pub(crate) fn with_window(self, window: usize) -> Self {
-        Self { window, ..self }
-    }
-
-    async fn readable(&self) -> Result<(), ReadError> {
-        sleep(Duration::from_micros(200)).await;
-        let mut state = self.log.0.lock().unwrap();
-        if state.failing_reads > 0 {
-            state.failing_reads -= 1;
-            return Err(ReadError("not now".to_owned()));
-        }
-        if state.away {
-            return Err(ReadError("away".to_owned()));
-        }
-        Ok(())
-    }
-}
-
-async fn carry(log: Log, mut sent: mpsc::UnboundedReceiver<Sent>, mut held: watch::Receiver<bool>) {
-    while let Some(next) = sent.recv().await {
-        sleep_until(next.arrives).await;
-        if held.wait_for(|held| !held).await.is_err() {
-            return;
-        }
-        let log = log.clone();
-        let keep = |answer| Box::leak(Box::new(answer));
-        match next.fate {
-            Fate::Dropped => {
-                keep(next.answer);
-            }
-            Fate::Refused => {
-                let refused = PublishError::Refused("for no reason".to_owned());
-                let _ = next.answer.send(Err(refused));
-            }
-            Fate::LostAck => {
-                let _ = log.arrive(next.message, next.expected);
-                keep(next.answer);
-            }
-            Fate::StoredUnavailable => {
-                let _ = log.arrive(next.message, next.expected);
-                let away = PublishError::Unavailable("leader changed".to_owned());
-                let _ = next.answer.send(Err(away));
-            }
-            Fate::LateAck(ms) => {
-                let stored = log.arrive(next.message, next.expected);
-                tokio::spawn(async move {
-                    sleep(Duration::from_millis(ms)).await;
-                    let _ = next.answer.send(stored);
-                });
-            }
-            Fate::Fine(_) | Fate::HeldBack(_) | Fate::NoResponders => {
-                let _ = next.answer.send(log.arrive(next.message, next.expected));
-            }
-        }
-    }
-}
-
-/// Counts a message as on its way until it is dropped.
-struct OnItsWay {
-    log: Log,
-    open: Arc<AtomicUsize>,
-    bytes: usize,
-}
-
-impl OnItsWay {
-    fn new(connection: &Connection, bytes: usize) -> Self {
-        connection.open.fetch_add(1, Ordering::Relaxed);
-        let mut state = connection.log.0.lock().unwrap();
-        state.in_flight.0 += 1;
-        state.in_flight.1 += bytes;
-        state.most_in_flight.0 = state.most_in_flight.0.max(state.in_flight.0);
-        state.most_in_flight.1 = state.most_in_flight.1.max(state.in_flight.1);
-        Self {
-            log: connection.log.clone(),
-            open: Arc::clone(&connection.open),
-            bytes,
-        }
-    }
-}
-
-impl Drop for OnItsWay {
-    fn drop(&mut self) {
-        self.open.fetch_sub(1, Ordering::Relaxed);
-        let mut state = self.log.0.lock().unwrap();
-        state.in_flight.0 -= 1;
-        state.in_flight.1 -= self.bytes;
-    }
-}
-
-impl Sink for Connection {
-    type Ack = BoxFuture<'static, Result<Seq, PublishError>>;
-
-    async fn publish(&self, message: &Message, expected: Seq) -> Result<Self::Ack, PublishError> {
-        let fate = {
-            let mut state = self.log.0.lock().unwrap();
-            if state.away {
-                return Err(PublishError::Unavailable("no responders".to_owned()));
-            }
-            state.fates.pop_front().unwrap_or(Fate::Fine(0))
-        };
-        let mut latency = Duration::from_micros(100);
-        match fate {
-            Fate::NoResponders => {
-                return Err(PublishError::Unavailable("no responders".to_owned()));
-            }
-            Fate::HeldBack(ms) => sleep(Duration::from_millis(ms)).await,
-            Fate::Fine(ms) => latency += Duration::from_millis(ms),
-            _ => {}
-        }
-        while self.open.load(Ordering::Relaxed) >= self.window {
-            sleep(Duration::from_micros(50)).await;
-        }
-        let on_its_way = OnItsWay::new(self, message.payload.len());
-        let (answer, answered) = oneshot::channel();
-        let sent = Sent {
-            message: message.clone(),
-            expected,
-            arrives: Instant::now() + latency,
-            fate,
-            answer,
-        };
-        self.line
-            .send(sent)
-            .expect("carried for as long as the relay runs");
-        let ack = async move {
-            let answer = answered.await;
-            drop(on_its_way);
-            answer.unwrap_or_else(|_| Err(PublishError::Unavailable("closed".to_owned())))
-        };
-        Ok(ack.boxed())
-    }
-
-    async fn tail(&self) -> Result<Seq, ReadError> {
-        self.readable().await?;
-        let mut state = self.log.0.lock().unwrap();
-        Ok(state.stale_tails.pop_front().unwrap_or(Seq(state.tail)))
-    }
-
-    async fn read(&self, seq: Seq) -> Result<Option<Found>, ReadError> {
-        self.readable().await?;
-        let found = self
-            .log
-            .entries()
-            .into_iter()
-            .find(|entry| entry.seq == seq);
-        Ok(found.map(|entry| Found {
-            epoch: Some(entry.epoch()),
-            event: entry.event_id(),
-            snapshot: entry.user(),
-        }))
-    }
-
-    async fn last_event(&self, community: CommunityId) -> Result<Seq, ReadError> {
-        self.readable().await?;
-        let events = self.log.events();
-        let of_community = |entry: &&Entry| entry.event().unwrap().community == community;
-        let last = events.iter().rev().find(of_community);
-        Ok(last.map(|entry| entry.seq).unwrap_or_default())
-    }
-
-    async fn last_mark(&self) -> Result<Option<LastMark>, ReadError> {
-        self.readable().await?;
-        Ok(self.log.marks().last().map(|entry| LastMark {
-            seq: entry.seq,
-            epoch: entry.epoch(),
-            time: SystemTime::now() - entry.at.elapsed(),
-            mark: Mark {
-                retention_seconds: 1,
-            },
-        }))
-    }
-
-    async fn purge_snapshots(&self, user: UserId, below: Seq) -> Result<(), ReadError> {
-        self.readable().await?;
-        let mut state = self.log.0.lock().unwrap();
-        let old = |entry: &Entry| entry.user() == Some(user) && entry.seq < below;
-        state.entries.retain(|entry| !old(entry));
-        state.purges.push((user, below));
-        Ok(())
-    }
-
-    fn ack_timeout(&self) -> Duration {
-        self.ack_timeout
     }
 }

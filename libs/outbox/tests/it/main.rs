@@ -3,10 +3,12 @@
 //!
 //! | module | is |
 //! |---|---|
-//! | `db`, `log` | the outbox and the log, with what can go wrong in each |
+//! | `db`, `log`, `connection` | the outbox, the log, and the way there, with what can go wrong in each |
 //! | `world` | both with relays over them; `check` says what must hold whatever happened |
 //! | the others | tests |
 
+#[cfg(test)]
+mod connection;
 #[cfg(test)]
 mod db;
 #[cfg(test)]

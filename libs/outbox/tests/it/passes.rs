@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use crier_domain::Snapshot;
 use tokio::time::{Instant, sleep};
 
+use crate::connection::Fate;
 use crate::db::DbFate;
-use crate::log::Fate;
 use crate::world::{World, ms};
 
 #[tokio::test(start_paused = true)]

@@ -11,7 +11,7 @@ use tracing::{Span, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 
-use crate::log::Fate;
+use crate::connection::Fate;
 use crate::world::{World, ms};
 
 #[derive(Debug, Clone)]

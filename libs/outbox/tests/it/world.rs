@@ -13,8 +13,9 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
+use crate::connection::Connection;
 use crate::db::Db;
-use crate::log::{Connection, Log};
+use crate::log::Log;
 
 pub(crate) const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
