@@ -201,7 +201,7 @@ async fn a_stopped_server_is_unavailable_and_the_next_life_takes_up_where_it_was
 #[tokio::test]
 async fn a_server_that_stands_still_is_unavailable_within_the_timeout() {
     let fixture = Fixture::new().await;
-    fixture.nats.pause();
+    crate::support::pause(&fixture.nats).await;
     let started = Instant::now();
     let mut acks = Vec::new();
     for at in 0..50 {

@@ -162,7 +162,7 @@ async fn through_a_restart_of_the_server_nothing_is_missing_and_nothing_comes_tw
 async fn a_server_that_stands_still_ends_it() {
     let fixture = Fixture::new().await;
     let mut spine = Spine::start(&fixture.bus, Seq::ZERO).await.unwrap();
-    fixture.nats.pause();
+    crate::support::pause(&fixture.nats).await;
     let end = lost(&mut spine).await;
     fixture.nats.resume();
     assert!(

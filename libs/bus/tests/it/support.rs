@@ -8,7 +8,7 @@ use crier_domain::log::{Message, Place};
 use crier_domain::{
     ArticleId, Audience, CommunityId, Epoch, Event, EventId, OutboxId, Seq, UserId,
 };
-use crier_testkit::NatsServer;
+use crier_testkit::{NatsServer, wait_for};
 
 pub(crate) const EPOCH: Epoch = Epoch::from_bits(0xc0ffee);
 pub(crate) const RETENTION: Duration = Duration::from_hours(72);
@@ -85,6 +85,25 @@ impl Fixture {
         subjects.sort();
         subjects
     }
+}
+
+/// Stops the server in its tracks. The signal is on its way when `pause` returns: a server with many threads goes on
+/// for up to a tenth of a second on a busy machine, and acknowledges meanwhile.
+pub(crate) async fn pause(nats: &NatsServer) {
+    nats.pause();
+    let tasks = format!("/proc/{}/task", nats.pid());
+    wait_for("all threads of the server to stop", async || {
+        let stopped = std::fs::read_dir(&tasks).unwrap().all(|task| {
+            let stat = std::fs::read_to_string(task.unwrap().path().join("stat"));
+            // "<pid> (<name>) <state> …"; a thread that has just ended has none.
+            stat.map_or(true, |stat| {
+                stat.rsplit_once(") ")
+                    .is_some_and(|(_, rest)| rest.starts_with('T'))
+            })
+        });
+        stopped.then_some(())
+    })
+    .await;
 }
 
 pub(crate) async fn connect(nats: &NatsServer) -> Bus {
