@@ -123,7 +123,7 @@ impl Tx {
         let values = values![community.get(), article.get(), submitter.get(), now_ms()];
         let inserted = self.db.run(sql, values).await? > 0;
         let row = self.community_article(community, article).await?;
-        let row = row.ok_or_else(|| StoreError::unreadable("(no row)"))?;
+        let row = row.ok_or(StoreError::NoRow)?;
         Ok(if inserted {
             Submitted::New(row)
         } else {

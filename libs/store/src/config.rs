@@ -1,9 +1,10 @@
 //! How to reach the database.
 
+use std::fmt;
 use std::time::Duration;
 
 /// How to reach the database.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct DatabaseConfig {
     /// `sqlite://path/to/file.db`, made if it is not there, or `postgres://user:password@host:port/database`.
     pub url: String,
@@ -26,5 +27,16 @@ impl DatabaseConfig {
             acquire_timeout: Duration::from_secs(5),
             statement_timeout: Duration::from_secs(10),
         }
+    }
+}
+
+impl fmt::Debug for DatabaseConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Without the address, which may hold a password.
+        f.debug_struct("DatabaseConfig")
+            .field("max_connections", &self.max_connections)
+            .field("acquire_timeout", &self.acquire_timeout)
+            .field("statement_timeout", &self.statement_timeout)
+            .finish_non_exhaustive()
     }
 }

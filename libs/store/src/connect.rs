@@ -28,6 +28,8 @@ pub(crate) struct Pools {
     pub(crate) writer: DatabaseConnection,
     /// PostgreSQL: for telling and hearing of new rows, apart so that no load keeps them waiting.
     pub(crate) signals: Option<PgPool>,
+    /// How many connections each of the first two holds at most.
+    pub(crate) size: u32,
 }
 
 /// Opens the database.
@@ -79,6 +81,7 @@ async fn open_sqlite(config: &DatabaseConfig) -> Result<Pools, StoreError> {
         readers: SqlxSqliteConnector::from_sqlx_sqlite_pool(readers),
         writer: SqlxSqliteConnector::from_sqlx_sqlite_pool(writer),
         signals: None,
+        size,
     })
 }
 
@@ -107,8 +110,9 @@ async fn open_postgres(config: &DatabaseConfig) -> Result<Pools, StoreError> {
             return Err(refused(sentence, None));
         }
     }
+    let size = config.max_connections.max(2);
     let pool = PgPoolOptions::new()
-        .max_connections(config.max_connections.max(2))
+        .max_connections(size)
         .acquire_timeout(config.acquire_timeout)
         .test_before_acquire(false)
         .before_acquire(|connection, meta| {
@@ -131,6 +135,7 @@ async fn open_postgres(config: &DatabaseConfig) -> Result<Pools, StoreError> {
         readers: pool.clone(),
         writer: pool,
         signals: Some(signals),
+        size,
     })
 }
 

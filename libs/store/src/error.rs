@@ -61,7 +61,13 @@ pub enum StoreError {
     Unreadable {
         /// Its name.
         column: String,
+        /// What the driver said, if it was the driver that could not read it.
+        #[source]
+        source: Option<DatabaseError>,
     },
+    /// A statement that always answers with a row did not.
+    #[error("a row is missing")]
+    NoRow,
     /// A statement is wrong, or the database broke: not to be tried again.
     #[error("a statement failed")]
     Statement(#[source] DatabaseError),
@@ -127,7 +133,18 @@ impl StoreError {
     pub(crate) fn unreadable(column: &str) -> Self {
         Self::Unreadable {
             column: column.to_owned(),
+            source: None,
         }
+    }
+
+    pub(crate) fn is_lost_connection(&self) -> bool {
+        matches!(
+            self,
+            Self::Unavailable {
+                why: Unavailable::Connection,
+                ..
+            }
+        )
     }
 
     /// Whether a transaction that failed so before its first change can be begun anew at once.
@@ -148,10 +165,8 @@ impl From<DbErr> for StoreError {
             why,
             source: Some(DatabaseError(error)),
         };
-        match &error {
-            DbErr::ConnectionAcquire(_) => return unavailable(Unavailable::Pool, error),
-            DbErr::Type(text) | DbErr::Json(text) => return Self::unreadable(text),
-            _ => {}
+        if matches!(error, DbErr::ConnectionAcquire(_)) {
+            return unavailable(Unavailable::Pool, error);
         }
         let Some(cause) = cause(&error) else {
             return Self::Statement(DatabaseError(error));

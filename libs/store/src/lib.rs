@@ -2,14 +2,15 @@
 //!
 //! | module | is |
 //! |---|---|
-//! | [`config`], [`connect`] | how to reach the database, and what to tell the operator when that fails |
+//! | [`config`], `connect` | how to reach the database, and what to tell the operator when that fails |
+//! | `migrate` | the schema brought up to date, or refused |
 //! | [`store`] | [`Store`]: the open database; where reading and writing begin |
 //! | [`tx`] | [`Tx`] and [`Locks`]: a writing transaction under the locks of its communities |
 //! | [`words`], [`model`] | what the questions are answered with |
 //! | [`access`], [`users`], [`communities`], [`members`], [`articles`], [`community_articles`], [`subscriptions`], [`auto_subscriptions`], [`discussions`], [`comments`] | one resource each: its questions on [`Reader`], its changes on [`Tx`] |
 //! | [`outbox`] | rows for the relay, added by changes |
 //! | [`relay`] | the relay's side of the outbox: lease, backlog, snapshots, marks |
-//! | [`wake`] | telling the relay at once, here and in other processes |
+//! | `wake` | telling the relay at once, here and in other processes |
 //!
 //! Three rules hold everything together:
 //!

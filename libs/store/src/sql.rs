@@ -13,7 +13,7 @@ use sea_orm::{
 use time::OffsetDateTime;
 use tokio::time::timeout;
 
-use crate::error::StoreError;
+use crate::error::{DatabaseError, StoreError};
 
 /// The values of a statement, in the order of `$1`, `$2`, ….
 macro_rules! values {
@@ -29,11 +29,16 @@ pub(crate) enum Target {
 }
 
 /// A target, with the longest time that a statement may take there.
+///
+/// A statement that is given to a pool may be run twice, when the connection is lost before the answer: only what
+/// changes nothing the second time is given to one.
 #[derive(Debug)]
 pub(crate) struct Db {
     pub(crate) target: Target,
     pub(crate) backend: DbBackend,
     pub(crate) statement_timeout: Duration,
+    /// How many connections the pool holds at most.
+    pub(crate) connections: u32,
 }
 
 impl Db {
@@ -41,7 +46,10 @@ impl Db {
     pub(crate) async fn all(&self, sql: &str, values: Vec<Value>) -> Result<Vec<Row>, StoreError> {
         let statement = self.statement(sql, values);
         let rows = match &self.target {
-            Target::Pool(pool) => self.in_time(pool.query_all_raw(statement)).await?,
+            Target::Pool(pool) => {
+                let query = || self.in_time(pool.query_all_raw(statement.clone()));
+                self.on_a_live_connection(query).await?
+            }
             Target::Transaction(tx) => self.in_time(tx.query_all_raw(statement)).await?,
         };
         Ok(rows.into_iter().map(Row).collect())
@@ -59,15 +67,17 @@ impl Db {
 
     /// Runs a query that always has a row.
     pub(crate) async fn only(&self, sql: &str, values: Vec<Value>) -> Result<Row, StoreError> {
-        let none = || StoreError::unreadable("(no row)");
-        self.first(sql, values).await?.ok_or_else(none)
+        self.first(sql, values).await?.ok_or(StoreError::NoRow)
     }
 
     /// Runs a statement for the number of rows that it changed.
     pub(crate) async fn run(&self, sql: &str, values: Vec<Value>) -> Result<u64, StoreError> {
         let statement = self.statement(sql, values);
         let done = match &self.target {
-            Target::Pool(pool) => self.in_time(pool.execute_raw(statement)).await?,
+            Target::Pool(pool) => {
+                let run = || self.in_time(pool.execute_raw(statement.clone()));
+                self.on_a_live_connection(run).await?
+            }
             Target::Transaction(tx) => self.in_time(tx.execute_raw(statement)).await?,
         };
         Ok(done.rows_affected())
@@ -80,6 +90,26 @@ impl Db {
             Target::Transaction(tx) => self.in_time(tx.execute_unprepared(sql)).await?,
         };
         Ok(())
+    }
+
+    /// Does it again while the connection that the pool gave turns out to be broken: when the database has come
+    /// back, all that rest in the pool are. Each failure takes one out, and none is left after `connections`.
+    pub(crate) async fn on_a_live_connection<T, F>(
+        &self,
+        mut work: impl FnMut() -> F,
+    ) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        let mut broken = 0;
+        loop {
+            match work().await {
+                Err(error) if error.is_lost_connection() && broken < self.connections => {
+                    broken += 1;
+                }
+                done => return done,
+            }
+        }
     }
 
     async fn in_time<T>(
@@ -205,7 +235,12 @@ pub(crate) struct Row(QueryResult);
 impl Row {
     /// The column as the database holds it.
     pub(crate) fn get<T: TryGetable>(&self, column: &str) -> Result<T, StoreError> {
-        Ok(self.0.try_get("", column)?)
+        self.0
+            .try_get("", column)
+            .map_err(|error| StoreError::Unreadable {
+                column: column.to_owned(),
+                source: Some(DatabaseError(error)),
+            })
     }
 
     /// A whole number.

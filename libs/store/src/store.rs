@@ -60,6 +60,7 @@ impl Store {
             backend: pool.get_database_backend(),
             target: Target::Pool(pool),
             statement_timeout: config.statement_timeout,
+            connections: pools.size,
         };
         let inner = Inner {
             reader: Reader {
@@ -85,9 +86,11 @@ impl Store {
     /// When the database is unavailable.
     pub async fn read(&self) -> Result<Reader, StoreError> {
         let db = &self.inner.reader.db;
-        let tx = timeout(db.statement_timeout, self.inner.readers.begin())
-            .await
-            .map_err(|_| StoreError::timeout())??;
+        let begin = async || -> Result<_, StoreError> {
+            let tx = timeout(self.inner.longest_begin(), self.inner.readers.begin()).await;
+            Ok(tx.map_err(|_| StoreError::timeout())??)
+        };
+        let tx = db.on_a_live_connection(begin).await?;
         Ok(Reader {
             db: Db {
                 target: Target::Transaction(tx),
@@ -143,11 +146,20 @@ impl Inner {
                 .then_some(SqliteTransactionMode::Immediate),
             ..TransactionOptions::default()
         };
-        let limit = self.config.acquire_timeout + self.config.statement_timeout;
-        timeout(limit, self.writers.begin_with_options(options))
-            .await
-            .map_err(|_| StoreError::timeout())?
-            .map_err(StoreError::from)
+        let begin = async || -> Result<_, StoreError> {
+            let tx = timeout(
+                self.longest_begin(),
+                self.writers.begin_with_options(options),
+            )
+            .await;
+            Ok(tx.map_err(|_| StoreError::timeout())??)
+        };
+        self.writer.on_a_live_connection(begin).await
+    }
+
+    /// Waiting for a connection included.
+    fn longest_begin(&self) -> Duration {
+        self.config.acquire_timeout + self.config.statement_timeout
     }
 }
 

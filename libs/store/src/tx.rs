@@ -20,6 +20,7 @@ use std::time::Duration;
 use crier_domain::CommunityId;
 use sea_orm::DbBackend;
 use tokio::time::{sleep, timeout};
+use tracing::Instrument;
 
 use crate::error::{StoreError, Unavailable};
 use crate::sql::{Db, Target};
@@ -168,13 +169,14 @@ impl Tx {
             return Ok(());
         };
         let limit = reader.db.statement_timeout;
-        let task = tokio::spawn(async move {
+        let work = async move {
             let done = timeout(limit, tx.commit()).await;
             if added_rows.into_inner() {
                 wake.raise();
             }
             done
-        });
+        };
+        let task = tokio::spawn(work.in_current_span());
         match task.await {
             Ok(Ok(done)) => Ok(done?),
             Ok(Err(_)) => Err(StoreError::timeout()),

@@ -1,5 +1,12 @@
 //! The store's tests, in one binary. Each that goes through `on_both!` runs on SQLite and on PostgreSQL; when all have
 //! run, a last line counts them by database.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test stops at the first surprise"
+)]
 
 mod articles;
 mod auto_subscriptions;

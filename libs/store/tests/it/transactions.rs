@@ -103,17 +103,20 @@ on_both! {
         let store = db.store().await;
         let (_, community) = world(&store).await;
         let hasty = Store::connect(&DatabaseConfig {
-            acquire_timeout: Duration::from_millis(300),
+            acquire_timeout: Duration::from_secs(2),
             statement_timeout: Duration::from_millis(300),
             ..db.config()
         })
         .await
         .unwrap();
-        let held = hasty.begin(Locks::new().exclusive(community), None).await.unwrap();
+        let held = store.begin(Locks::new().exclusive(community), None).await.unwrap();
         let error = hasty.begin(Locks::new().shared(community), None).await.unwrap_err();
         assert!(error.is_unavailable(), "{error:?}");
         held.commit().await.unwrap();
-        hasty.begin(Locks::new().shared(community), None).await.unwrap();
+        wait_for("the lock", async || {
+            hasty.begin(Locks::new().shared(community), None).await.ok()
+        })
+        .await;
     }
 
     async fn what_is_there_already_and_what_is_not_there_are_told_apart(db: &TestDb) {

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use crier_store::{CommunityKind, Locks};
+use crier_store::{CommunityKind, DatabaseConfig, Locks, Store};
 use crier_testkit::Postgres;
+use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use crate::harness::{self, TestDb, event, id, on_both, publish, ready_at_once, users};
@@ -46,6 +47,13 @@ on_both! {
     }
 }
 
+/// Waits for a wake-up, with a deadline.
+async fn woken(wake: &Notify) {
+    timeout(Duration::from_secs(60), wake.notified())
+        .await
+        .expect("a wake-up");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_process_hears_of_it() {
     let db = TestDb::postgres().await;
@@ -55,15 +63,10 @@ async fn another_process_hears_of_it() {
     relay.listen();
     relay.listen();
     let wake = relay.wake();
-    let woken = async || {
-        timeout(Duration::from_secs(30), wake.notified())
-            .await
-            .expect("a wake-up from the other process");
-    };
-    woken().await; // for what was written before it listened
+    woken(&wake).await; // for what was written before it listened
     for _ in 0..20 {
         publish(&writer, community).await;
-        woken().await;
+        woken(&wake).await;
     }
 }
 
@@ -75,7 +78,7 @@ async fn many_commits_share_their_notifies_and_the_last_is_told() {
     let community = harness::community(&writer, id(1), CommunityKind::Private).await;
     relay.listen();
     let wake = relay.wake();
-    wake.notified().await;
+    woken(&wake).await;
     let writing = tokio::spawn(async move {
         for _ in 0..300 {
             publish(&writer, community).await;
@@ -84,9 +87,7 @@ async fn many_commits_share_their_notifies_and_the_last_is_told() {
     });
     // As the relay does: read after each wake-up, until all is there. A lost last wake-up hangs here.
     while relay.count_unsent().await.unwrap() < 301 {
-        timeout(Duration::from_secs(30), wake.notified())
-            .await
-            .expect("a wake-up for the last commit");
+        woken(&wake).await;
     }
     writing.await.unwrap();
 }
@@ -94,25 +95,21 @@ async fn many_commits_share_their_notifies_and_the_last_is_told() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_ear_comes_back_with_the_database() {
     let postgres = Postgres::dedicated().await;
-    let config = crier_store::DatabaseConfig::new(postgres.url());
-    let writer = crier_store::Store::connect(&config).await.unwrap();
+    let config = DatabaseConfig::new(postgres.url());
+    let writer = Store::connect(&config).await.unwrap();
     writer.migrate().await.unwrap();
     users(&writer, 1).await;
     let community = harness::community(&writer, id(1), CommunityKind::Private).await;
-    let relay = crier_store::Store::connect(&config).await.unwrap();
+    let relay = Store::connect(&config).await.unwrap();
     relay.listen();
     let wake = relay.wake();
-    wake.notified().await;
+    woken(&wake).await;
     postgres.kill().await;
     postgres.start_again().await;
-    let deadline = Duration::from_secs(30);
-    // Once for whatever was missed, ...
-    timeout(deadline, wake.notified())
-        .await
-        .expect("a wake-up after the restart");
-    publish(&writer, community).await;
-    // ... and then for what is new.
-    timeout(deadline, wake.notified())
-        .await
-        .expect("a wake-up for a new row");
+    // Once for whatever was missed, and then for what is new.
+    woken(&wake).await;
+    for _ in 0..3 {
+        publish(&writer, community).await;
+        woken(&wake).await;
+    }
 }
