@@ -43,14 +43,11 @@ impl Hub {
         self.welcome(user, now);
     }
 
-    /// The snapshot that was read ahead for this user is reached.
+    /// The snapshot that was read from ahead for this user is reached.
     pub(super) fn apply_arrived(&mut self, user: UserId, now: Instant) {
-        let Some(known) = self.roster.users.get_mut(&user) else {
-            return;
-        };
-        if let Standing::Arriving { seq, snapshot } = &mut known.standing {
+        let known = self.roster.users.get_mut(&user);
+        if let Some(Standing::Arriving { snapshot, .. }) = known.map(|known| &mut known.standing) {
             let snapshot = std::mem::take(snapshot);
-            self.arriving.remove(&(*seq, user));
             self.apply(user, snapshot, now);
         }
     }

@@ -76,6 +76,7 @@ impl Hub {
     /// Snapshots read from ahead take effect where they stand, which may be in a gap of the spine.
     fn apply_arrived_before(&mut self, next: Seq, now: Instant) {
         while let Some((seq, user)) = self.arriving.first().copied().filter(|(at, _)| *at < next) {
+            self.arriving.remove(&(seq, user));
             if let Some(position) = &mut self.position {
                 position.seq = position.seq.max(seq);
             }
@@ -84,7 +85,7 @@ impl Hub {
     }
 
     fn pass_snapshot(&mut self, user: UserId, seq: Seq, payload: &Payload, now: Instant) {
-        if self.arriving.contains(&(seq, user)) {
+        if self.arriving.remove(&(seq, user)) {
             self.apply_arrived(user, now);
             return;
         }

@@ -6,7 +6,7 @@
 //! event @11 45/1 [fence=99] [members | users=7,8] [not=7] [bytes=8] [reset]
 //! snapshot @12 u7     mark @13     begin @20
 //! payload @11 [text]  is @12 45:9[1:10]    gone @11
-//! +20ms   +5s         ? full   ? room   ? connections=1
+//! +20ms   +5s         ? full   ? room   ? idle   ? users=1
 //! ```
 //!
 //! A snapshot is written `community:since[article:fence,…]`; a position of another epoch than 1 `@2:11`.
@@ -181,8 +181,8 @@ impl Run {
         let found = match name {
             "full" => u64::from(!self.hub.can_take_more()),
             "room" => u64::from(self.hub.can_take_more()),
+            "idle" => u64::from(self.hub.next_deadline().is_none()),
             "position" => stats.position.0,
-            "connections" => stats.connections as u64,
             "users" => stats.users as u64,
             "interests" => stats.interests as u64,
             "queue" => stats.queue_entries as u64,

@@ -145,7 +145,7 @@ pub(crate) fn op() -> impl Strategy<Value = Op> {
         5 => (user(), any::<Index>(), prop::bool::weighted(0.2))
             .prop_map(|(user, resume, old_token)| Op::Connect { user, resume, old_token }),
         3 => any::<Index>().prop_map(Op::Disconnect),
-        3 => prop_oneof![4 => 1..30u64, 1 => 30..3_000u64].prop_map(|millis| Op::Time { millis }),
+        3 => prop_oneof![12 => 1..30u64, 3 => 30..3_000u64, 1 => Just(31_000)].prop_map(|millis| Op::Time { millis }),
     ]
 }
 

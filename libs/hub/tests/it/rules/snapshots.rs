@@ -132,6 +132,24 @@ fn its_place_may_be_in_a_gap() {
 }
 
 #[test]
+fn what_was_read_for_someone_who_left_is_forgotten() {
+    check(
+        "connect 1 u7
+         > read #0 u7
+         found #0 u7 @12 45:9
+         disconnect 1
+         connect 2 u7
+         > read #1 u7
+         found #1 u7 @14 46:9
+         snapshot @12 u7
+         event @13 45 members
+         snapshot @14 u7
+         > follow 46
+         > 2: ready @14 [46]",
+    );
+}
+
+#[test]
 fn a_snapshot_read_is_skipped_if_a_later_one_was_passed() {
     check(
         "connect 1 u7
@@ -155,6 +173,7 @@ fn an_answer_from_before_the_user_was_known_does_not_count() {
         "connect 1 u7
          > read #0 u7
          disconnect 1
+         ? idle
          snapshot @11 u7
          connect 2 u7
          > read #1 u7

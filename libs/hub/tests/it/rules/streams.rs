@@ -106,6 +106,22 @@ fn a_heartbeat_moves_the_id_if_the_position_moved() {
 }
 
 #[test]
+fn no_heartbeat_repeats_the_id_of_an_event() {
+    check(
+        "connect 1 u7
+         > read #0 u7
+         found #0 u7 @5 45:9
+         > follow 45
+         > 1: ready @10 [45]
+         event @11 45 members
+         payload @11 x
+         > 1: event @11 x
+         +31s
+         > 1: hb",
+    );
+}
+
+#[test]
 fn another_log_sends_everyone_away_and_begins_anew() {
     for other in ["mark @2:11", "mark @11", "mark @9"] {
         check(&format!(
