@@ -43,7 +43,8 @@ tools: ## Fetch into .tools/ what this machine lacks for running and testing
 .PHONY: bench
 bench: ## Measure, optimised (ARGS="…" for the benchmark)
 	@$(fetch) nats-server postgres
-	@exec cargo run --locked --release --package crier-bench -- $(ARGS)
+	cargo build --locked --release --package crier --package crier-bench
+	@exec cargo run --locked --release --package crier --package crier-bench --bin crier-bench -- $(ARGS)
 
 .PHONY: clean
 clean: ## Remove what was built and fetched; data/ stays

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use tokio::sync::OnceCell;
 
-use cluster::Cluster;
+use cluster::{Cluster, Safety};
 
 /// Where test databases come from.
 pub struct Postgres;
@@ -22,7 +22,9 @@ impl Postgres {
     pub async fn database() -> TestDatabase {
         static SHARED: OnceCell<Cluster> = OnceCell::const_new();
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let cluster = SHARED.get_or_init(Cluster::start).await;
+        let cluster = SHARED
+            .get_or_init(|| Cluster::start(Safety::OfProcesses))
+            .await;
         let name = format!("test_{}", COUNT.fetch_add(1, Ordering::Relaxed));
         cluster
             .query(
@@ -39,7 +41,17 @@ impl Postgres {
     /// As [`database`](Self::database).
     pub async fn dedicated() -> DedicatedPostgres {
         DedicatedPostgres {
-            cluster: Cluster::start().await,
+            cluster: Cluster::start(Safety::OfProcesses).await,
+        }
+    }
+
+    /// As [`dedicated`](Self::dedicated), with commits that are on the disk when they are answered: for measurements.
+    ///
+    /// # Panics
+    /// As [`database`](Self::database).
+    pub async fn durable() -> DedicatedPostgres {
+        DedicatedPostgres {
+            cluster: Cluster::start(Safety::OfTheMachine).await,
         }
     }
 }

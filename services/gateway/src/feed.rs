@@ -270,9 +270,9 @@ impl Turn {
                     frame,
                     event,
                     seq,
-                    ..
+                    met,
                 } => {
-                    let span = deliver_span(&event, connections.len(), seq.0);
+                    let span = deliver_span(&event, connections.len(), seq.0, met.elapsed());
                     let _entered = span.enter();
                     for connection in connections {
                         self.send(connection, frame.clone());
@@ -320,14 +320,16 @@ impl Turn {
     }
 }
 
-/// One span per event and gateway: the end of the trace that began with the request.
-fn deliver_span(event: &EventHead, connections: usize, seq: u64) -> tracing::Span {
+/// One span per event and gateway: the end of the trace that began with the request. `held` is how long the
+/// hub had the event's place in the order before it could deliver it.
+fn deliver_span(event: &EventHead, connections: usize, seq: u64, held: Duration) -> tracing::Span {
     let span = tracing::info_span!(
         "gateway.deliver",
         crier.event_id = %event.id,
         crier.community_id = %event.community,
         crier.seq = seq,
         crier.connections = connections,
+        crier.held_us = u64::try_from(held.as_micros()).unwrap_or(u64::MAX),
     );
     if let Some(traceparent) = &event.traceparent {
         telemetry::set_remote_parent(&span, traceparent);

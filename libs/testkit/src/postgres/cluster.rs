@@ -16,11 +16,21 @@ pub(super) struct Cluster {
     dir: TempDir,
     programs: Programs,
     process: Mutex<Option<Process>>,
+    safety: Safety,
+}
+
+/// What a cluster's data survive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Safety {
+    /// The death of every process, which is what tests cause; not that of the machine.
+    OfProcesses,
+    /// The death of the machine too, as in production: for measurements, where a commit must cost what it costs.
+    OfTheMachine,
 }
 
 impl Cluster {
     /// Makes a cluster and starts it.
-    pub(super) async fn start() -> Self {
+    pub(super) async fn start(safety: Safety) -> Self {
         let (dir, programs) = tokio::task::spawn_blocking(initialize)
             .await
             .expect("initdb runs");
@@ -28,6 +38,7 @@ impl Cluster {
             dir,
             programs,
             process: Mutex::new(None),
+            safety,
         };
         cluster.start_again().await;
         cluster
@@ -58,13 +69,11 @@ impl Cluster {
             .arg(self.data())
             .arg("-k")
             .arg(self.dir.path());
-        // Safe against the death of every process, which is what tests cause; not against that of the machine.
-        for setting in [
-            "fsync=off",
-            "full_page_writes=off",
-            "listen_addresses=",
-            "max_connections=300",
-        ] {
+        let mut settings = vec!["listen_addresses=", "max_connections=300"];
+        if self.safety == Safety::OfProcesses {
+            settings.extend(["fsync=off", "full_page_writes=off"]);
+        }
+        for setting in settings {
             command.arg("-c").arg(setting);
         }
         command.current_dir(self.dir.path());

@@ -1,0 +1,77 @@
+//! Processes of the real binary, beside this one: `crier` of the same build.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use crier_testkit::tools;
+use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A process, killed when dropped.
+pub(crate) struct Process {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+fn binary() -> anyhow::Result<PathBuf> {
+    let binary = std::env::current_exe()?.with_file_name("crier");
+    ensure!(
+        binary.exists(),
+        "{} is missing; run `make bench`",
+        binary.display()
+    );
+    Ok(binary)
+}
+
+impl Process {
+    /// Starts the binary with these settings and nobody else's.
+    pub(crate) fn start(arguments: &[&str], settings: &[(&str, &str)]) -> anyhow::Result<Self> {
+        let mut child = Command::new(binary()?)
+            .args(arguments)
+            .env_clear()
+            .env("CRIER_UP__NATS_SERVER", tools::nats_server())
+            .env("CRIER_TELEMETRY__LOG", "warn")
+            .envs(settings.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()?;
+        let stdout = child.stdout.take().context("a pipe was asked for")?;
+        Ok(Self {
+            child,
+            lines: BufReader::new(stdout).lines(),
+        })
+    }
+
+    /// The URL on the next line with this text.
+    pub(crate) async fn url(&mut self, text: &str) -> anyhow::Result<String> {
+        let found = async {
+            while let Some(line) = self.lines.next_line().await? {
+                if let (true, Some(from)) = (line.contains(text), line.find("http://")) {
+                    return Ok(line[from..].trim_end_matches("/events").to_owned());
+                }
+            }
+            anyhow::bail!("the process ended before it said {text:?}")
+        };
+        tokio::time::timeout(PATIENCE, found)
+            .await
+            .context("the process said nothing")?
+    }
+
+    /// Ends it as Ctrl-C would, and waits.
+    pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
+        let pid = self.child.id().context("it runs")?;
+        Command::new("kill")
+            .args(["-INT", &pid.to_string()])
+            .status()
+            .await?;
+        tokio::time::timeout(PATIENCE, self.child.wait())
+            .await
+            .context("it does not end")??;
+        Ok(())
+    }
+}
