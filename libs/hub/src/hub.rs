@@ -41,6 +41,8 @@ pub struct Hub {
     interest: Interest,
     timers: Timers,
     next_read: ReadId,
+    /// There is more to pass than was passed at once: since when.
+    more: Option<Instant>,
     actions: VecDeque<Action>,
     stats: Stats,
 }
@@ -59,6 +61,7 @@ impl Hub {
             interest: Interest::default(),
             timers: Timers::default(),
             next_read: ReadId(0),
+            more: None,
             actions: VecDeque::new(),
             stats: Stats::default(),
             config,
@@ -166,13 +169,17 @@ impl Hub {
                 }
             }
         }
-        self.fetch_due(now);
+        if self.has_more() {
+            self.advance(now);
+        } else {
+            self.fetch_due(now);
+        }
     }
 
     /// When [`Hub::tick`] is next needed.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
-        [self.timers.next(), self.queue.next_due()]
+        [self.timers.next(), self.queue.next_due(), self.more]
             .into_iter()
             .flatten()
             .min()
@@ -181,6 +188,13 @@ impl Hub {
     /// The next thing to do.
     pub fn poll_action(&mut self) -> Option<Action> {
         self.actions.pop_front()
+    }
+
+    /// Whether a burst is being passed in parts: [`Hub::tick`] is due at once, after the actions so far have been
+    /// taken.
+    #[must_use]
+    pub fn has_more(&self) -> bool {
+        self.more.is_some()
     }
 
     /// Whether the reader of the spine should go on; else it waits until a payload came.

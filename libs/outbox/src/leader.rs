@@ -23,6 +23,10 @@ use crate::source::{Row, Source};
 use crate::trouble::{Trouble, asked, read, written};
 
 /// Communities asked about at a time.
+/// Snapshots built in one statement: a user may have tens of thousands of entries, and a statement that takes
+/// too long would be tried again for ever.
+const SNAPSHOTS_AT_ONCE: usize = 16;
+
 const ASK_AHEAD: usize = 32;
 
 /// Communities whose last event is remembered.
@@ -130,7 +134,7 @@ impl<'a, S: Source, K: Sink> Leader<'a, S, K> {
         let rows = asked(config.call_timeout, parts.source.unsent(config.batch)).await?;
         parts.stats.unsent.set(rows.len() as u64);
         let full = rows.len() >= config.batch;
-        let items = self.plan(rows, end).await?;
+        let (items, whole) = self.plan(rows, end).await?;
         if items.is_empty() {
             return Ok(Pass::Whole);
         }
@@ -141,30 +145,47 @@ impl<'a, S: Source, K: Sink> Leader<'a, S, K> {
             self.settle(stored, end).await?;
         }
         match outcome.failure {
-            None if full || !self.anew.is_empty() => Ok(Pass::Partial),
+            None if full || !whole || !self.anew.is_empty() => Ok(Pass::Partial),
             None => Ok(Pass::Whole),
             Some(trouble) => self.fail(items.get(outcome.acked), trouble).await,
         }
     }
 
     /// Mark, snapshots, events: users' rows go before all events, so that no event waits in front of a
-    /// removal.
-    async fn plan(&self, rows: Vec<Row>, end: &mut LogEnd) -> Result<Vec<Item>, Trouble> {
+    /// removal. With it: whether all rows are in it, or large snapshots left some for another pass.
+    async fn plan(&self, rows: Vec<Row>, end: &mut LogEnd) -> Result<(Vec<Item>, bool), Trouble> {
         let Parts { source, config, .. } = self.parts;
         let mut items = Vec::with_capacity(rows.len() + 1);
         if Instant::now() >= end.mark_due {
             items.push(Item::Mark);
         }
         let also = self.anew.iter().copied().take(config.batch);
-        let (users, events) = group(rows, also, &self.stand_ins);
-        if !users.is_empty() {
-            let ids: Vec<UserId> = users.iter().map(|changed| changed.user).collect();
-            let built = asked(config.call_timeout, source.snapshots(&ids)).await?;
-            items.extend(snapshots(users, built, &self.emptied));
+        let (mut users, events) = group(rows, also, &self.stand_ins);
+        let mut built = Vec::with_capacity(users.len());
+        let mut bytes = 0;
+        let mut asked_for = 0;
+        for some in users.chunks(SNAPSHOTS_AT_ONCE) {
+            let ids: Vec<UserId> = some.iter().map(|changed| changed.user).collect();
+            let part = asked(config.call_timeout, source.snapshots(&ids)).await?;
+            bytes += part
+                .iter()
+                .map(|(_, snapshot)| snapshot.len())
+                .sum::<usize>();
+            built.extend(part);
+            asked_for += some.len();
+            if bytes > config.max_in_flight_bytes {
+                break;
+            }
         }
-        self.look_back(&events, end).await?;
-        items.extend(events);
-        Ok(items)
+        // Users go before events, so while some are left for the next pass, events are too.
+        let whole = asked_for == users.len();
+        users.truncate(asked_for);
+        items.extend(snapshots(users, built, &self.emptied));
+        if whole {
+            self.look_back(&events, end).await?;
+            items.extend(events);
+        }
+        Ok((items, whole))
     }
 
     /// Finds the last events of these events' communities, where they are not known.

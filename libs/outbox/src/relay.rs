@@ -46,7 +46,6 @@ pub(crate) struct Parts<S, K> {
 /// One candidate for being the log's writer. Any number may run; one at a time leads.
 pub struct Relay<S, K> {
     parts: Parts<S, K>,
-    holder: Uuid,
     leadership: watch::Sender<Leadership>,
 }
 
@@ -63,7 +62,6 @@ impl<S: Source, K: Sink> Relay<S, K> {
                 wake,
                 stats: Arc::default(),
             },
-            holder: Uuid::new_v4(),
             leadership: watch::Sender::new(Leadership::Standby),
         }
     }
@@ -100,8 +98,10 @@ impl<S: Source, K: Sink> Relay<S, K> {
     /// Waits for the lease; `None` on shutdown.
     async fn stand_by(&self, shutdown: &CancellationToken) -> Option<Lease<'_, S>> {
         let Parts { source, config, .. } = &self.parts;
+        // A new name each time: what a lost leadership left under way must not pass for this one's.
+        let holder = Uuid::new_v4();
         while !shutdown.is_cancelled() {
-            match Lease::take(source, self.holder, config).await {
+            match Lease::take(source, holder, config).await {
                 Ok(Some(lease)) => return Some(lease),
                 Ok(None) => {}
                 Err(trouble) => warn!(cause = trouble.chain(), "relay lease not asked for"),

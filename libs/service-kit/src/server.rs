@@ -29,6 +29,9 @@ const BUFFER_BYTES: usize = 64 * 1024;
 /// Connections that the kernel completes while none is accepted: a fleet of browsers comes back at once.
 const BACKLOG: u32 = 4096;
 
+/// A peer that takes not a single byte of what is sent to it for so long is cut off by the kernel.
+const STALL_TIMEOUT: Duration = Duration::from_secs(30);
+
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Why no socket could be bound.
@@ -223,9 +226,8 @@ impl Connection {
             router,
             head_timeout,
         } = self;
-        // Events are small and must not wait for the acknowledgement of the one before.
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, %peer, "TCP_NODELAY could not be set");
+        if let Err(error) = tune(&stream) {
+            tracing::debug!(%error, %peer, "a socket could not be tuned");
         }
         let service = service_fn(move |request: http::Request<Incoming>| {
             let mut request = request.map(Body::new);
@@ -251,6 +253,15 @@ impl Connection {
             tracing::debug!(%error, %peer, "a connection ended early");
         }
     }
+}
+
+fn tune(stream: &TcpStream) -> io::Result<()> {
+    // Events are small and must not wait for the acknowledgement of the one before.
+    stream.set_nodelay(true)?;
+    // Neither a peer that is gone nor one that doesn't read keeps a socket and what is queued for it.
+    #[cfg(target_os = "linux")]
+    socket2::SockRef::from(stream).set_tcp_user_timeout(Some(STALL_TIMEOUT))?;
+    Ok(())
 }
 
 async fn answer(router: Router, request: http::Request<Body>) -> axum::response::Response {

@@ -5,10 +5,10 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use sea_orm::{
-    DatabaseConnection, DatabaseTransaction, DbBackend, SqliteTransactionMode, TransactionOptions,
-    TransactionTrait,
+    DatabaseConnection, DatabaseTransaction, DbBackend, IsolationLevel, SqliteTransactionMode,
+    TransactionOptions, TransactionTrait,
 };
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use crate::config::DatabaseConfig;
@@ -16,6 +16,12 @@ use crate::connect;
 use crate::error::StoreError;
 use crate::sql::{Db, Target};
 use crate::wake::{self, Task, Wake};
+
+/// Calls that may wait for SQLite's one writer at a time.
+const SQLITE_WRITERS: usize = 32;
+
+/// Of PostgreSQL's connections, those that are kept for the relay and for reading.
+const SPARE_CONNECTIONS: u32 = 4;
 
 const CLOSING: Duration = Duration::from_secs(5);
 
@@ -35,6 +41,7 @@ pub(crate) struct Inner {
     pub(crate) config: DatabaseConfig,
     signals: Option<sea_orm::sqlx::PgPool>,
     listener: OnceLock<Task>,
+    write_slots: Arc<Semaphore>,
     /// Ends with the last clone.
     _notifier: Option<Task>,
 }
@@ -62,7 +69,12 @@ impl Store {
             statement_timeout: config.statement_timeout,
             connections: pools.size,
         };
+        let writers = match pools.writer.get_database_backend() {
+            DbBackend::Postgres => pools.size.saturating_sub(SPARE_CONNECTIONS).max(1) as usize,
+            _ => SQLITE_WRITERS,
+        };
         let inner = Inner {
+            write_slots: Arc::new(Semaphore::new(writers)),
             reader: Reader {
                 db: db(pools.readers.clone()),
             },
@@ -139,9 +151,26 @@ impl Store {
 }
 
 impl Inner {
+    /// A place among the calls that write. There are fewer than connections, or than what the one writer of SQLite
+    /// does in the time a lease may take: however many calls come, the relay gets its turn.
+    ///
+    /// # Errors
+    /// When none comes free within the acquire timeout.
+    pub(crate) async fn write_slot(&self) -> Result<OwnedSemaphorePermit, StoreError> {
+        let slot = Arc::clone(&self.write_slots).acquire_owned();
+        match timeout(self.config.acquire_timeout, slot).await {
+            Ok(Ok(slot)) => Ok(slot),
+            // It is never closed.
+            Ok(Err(_)) | Err(_) => Err(StoreError::timeout()),
+        }
+    }
+
     /// Begins a transaction that writes: on SQLite it holds the lock from its first moment.
     pub(crate) async fn begin_write(&self) -> Result<DatabaseTransaction, StoreError> {
         let options = TransactionOptions {
+            // Whatever the server's default: what is read under a lock must be what stands there by then.
+            isolation_level: (self.writer.backend == DbBackend::Postgres)
+                .then_some(IsolationLevel::ReadCommitted),
             sqlite_transaction_mode: (self.writer.backend == DbBackend::Sqlite)
                 .then_some(SqliteTransactionMode::Immediate),
             ..TransactionOptions::default()

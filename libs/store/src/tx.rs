@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use crier_domain::CommunityId;
 use sea_orm::DbBackend;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{sleep, timeout};
 use tracing::Instrument;
 
@@ -101,6 +102,8 @@ pub struct Tx {
     locks: Mutex<Locks>,
     wake: Wake,
     added_rows: AtomicBool,
+    /// Its place among the calls that write; given back with the transaction.
+    _slot: OwnedSemaphorePermit,
     pub(crate) trace: Option<String>,
 }
 
@@ -111,6 +114,7 @@ impl Store {
     /// # Errors
     /// When the database is unavailable, or a lock was not had within the statement timeout.
     pub async fn begin(&self, locks: Locks, trace: Option<String>) -> Result<Tx, StoreError> {
+        let slot = self.inner.write_slot().await?;
         let mut attempt = 1;
         let db = loop {
             match self.try_begin(&locks).await {
@@ -128,6 +132,7 @@ impl Store {
             locks: Mutex::new(locks),
             wake: self.inner.wake.clone(),
             added_rows: AtomicBool::new(false),
+            _slot: slot,
             trace,
         })
     }
@@ -163,6 +168,7 @@ impl Tx {
             reader,
             wake,
             added_rows,
+            _slot: slot,
             ..
         } = self;
         let Target::Transaction(tx) = reader.db.target else {
@@ -171,6 +177,7 @@ impl Tx {
         let limit = reader.db.statement_timeout;
         let work = async move {
             let done = timeout(limit, tx.commit()).await;
+            drop(slot);
             if added_rows.into_inner() {
                 wake.raise();
             }

@@ -146,7 +146,14 @@ impl Sink for Stream {
     }
 
     async fn last_mark(&self) -> Result<Option<LastMark>, ReadError> {
-        let last = self.0.last_mark().await.map_err(read_error)?;
+        let last = match self.0.last_mark().await {
+            // A foreign hand wrote it. Counted as none, the next epoch's mark takes its place.
+            Err(error @ (bus::ReadError::Head { .. } | bus::ReadError::Mark { .. })) => {
+                tracing::error!(%error, "the log's last mark is none of ours");
+                None
+            }
+            last => last.map_err(read_error)?,
+        };
         Ok(last.map(|last| LastMark {
             seq: last.seq,
             epoch: last.epoch,

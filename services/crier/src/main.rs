@@ -42,7 +42,11 @@ enum Command {
     Token(token::Arguments),
     /// Becomes the nats-server of `crier up`.
     #[command(name = embedded::nats_server::COMMAND, hide = true)]
-    BecomeNatsServer { binary: PathBuf, config: PathBuf },
+    BecomeNatsServer {
+        parent: i32,
+        binary: PathBuf,
+        config: PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
@@ -64,8 +68,10 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Gateway => services::gateway(config::load(file)?),
         Command::Migrate => services::migrate(&config::load(file)?),
         Command::Token(arguments) => token::print(&config::load(file)?, &arguments),
-        Command::BecomeNatsServer { binary, config } => {
-            match embedded::nats_server::become_server(&binary, &config)? {}
-        }
+        Command::BecomeNatsServer {
+            parent,
+            binary,
+            config,
+        } => match embedded::nats_server::become_server(parent, &binary, &config)? {},
     }
 }

@@ -26,7 +26,7 @@ pub(crate) const DEFAULT_DATA_DIR: &str = "data";
 pub(crate) const JWT_SECRET: &str = "jwt-secret";
 
 /// NATS is up before the services are, so this is for a machine under heavy load.
-const READY_TIMEOUT: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// For the last spans to reach the collector.
 const TELEMETRY_TIMEOUT: Duration = Duration::from_secs(2);
@@ -96,7 +96,9 @@ fn gateway_addresses(config: &Config, arguments: &Arguments) -> Vec<SocketAddr> 
     }
     let first = config.gateway.listen;
     let mut second = first;
-    second.set_port(first.port().saturating_add(1));
+    if first.port() != 0 {
+        second.set_port(first.port().saturating_add(1));
+    }
     vec![first, second]
 }
 
@@ -137,29 +139,31 @@ async fn supervise(
     }
     let mut service = tokio::spawn(api.run(stop_api.clone()));
 
-    let all_ready = async {
+    let mut all_ready = std::pin::pin!(async {
         for readiness in &ready {
             readiness.ready().await;
         }
-    };
+    });
+    let mut waiting = std::pin::pin!(async {
+        if tokio::time::timeout(PATIENCE, all_ready.as_mut())
+            .await
+            .is_err()
+        {
+            tracing::warn!("not ready after {PATIENCE:?}; see /health/ready of each service");
+            all_ready.await;
+        }
+        summary.print();
+        std::future::pending::<()>().await;
+    });
     let outcome = tokio::select! {
         ended = failed(&mut streams, &mut service) => Err(ended),
         () = stop.cancelled() => Ok(()),
-        waited = tokio::time::timeout(READY_TIMEOUT, all_ready) => {
-            match waited {
-                Ok(()) => summary.print(),
-                Err(_) => tracing::warn!("not ready after {READY_TIMEOUT:?}; see /health/ready of each service"),
-            }
-            tokio::select! {
-                ended = failed(&mut streams, &mut service) => Err(ended),
-                () = stop.cancelled() => Ok(()),
-            }
-        }
+        () = waiting.as_mut() => Ok(()),
     };
     stop_gateways.cancel();
     while streams.join_next().await.is_some() {}
     stop_api.cancel();
-    if outcome.is_ok() {
+    if !service.is_finished() {
         service.await.context("the API service failed")??;
     }
     outcome

@@ -8,6 +8,7 @@
 mod expiry;
 mod reads;
 mod spine;
+mod watch;
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -30,6 +31,7 @@ use crate::outlet::{Outlet, Refused};
 use expiry::Expiries;
 use reads::{Answer, Reads};
 use spine::{SpineEvent, SpineTask};
+use watch::{Watch, Watched};
 
 /// How often the metrics are brought up to date.
 const METRICS_EVERY: Duration = Duration::from_secs(1);
@@ -71,12 +73,16 @@ struct Turn {
     feed: Feed,
     reads: Reads,
     outlets: HashMap<ConnectionId, Outlet>,
+    /// Answers whose sockets are still held, those of streams already closed included: a client that doesn't
+    /// read keeps its place until it is gone.
+    answers: usize,
     expiries: Expiries,
     drain: Option<Drain>,
     spine: mpsc::Receiver<SpineEvent>,
     _spine_task: SpineTask,
     /// Whether the spine has begun; until then there is nothing to be complete from.
     begun: bool,
+    watch: Watch,
 }
 
 impl Feed {
@@ -89,6 +95,8 @@ impl Feed {
             reads: Reads::new(self.bus.clone()),
             feed: self,
             outlets: HashMap::new(),
+            answers: 0,
+            watch: Watch::default(),
             expiries: Expiries::default(),
             drain: None,
             begun: false,
@@ -99,9 +107,15 @@ impl Feed {
             tokio::select! {
                 () = shutdown.cancelled(), if turn.drain.is_none() => turn.start_drain(),
                 Some(open) = turn.feed.open.recv() => turn.open(open),
-                Some(id) = turn.feed.closed.recv() => turn.closed(id),
-                Some(event) = turn.spine.recv(), if turn.feed.hub.can_take_more() => {
-                    turn.take(event);
+                Some(id) = turn.feed.closed.recv() => {
+                    turn.answers = turn.answers.saturating_sub(1);
+                    turn.closed(id);
+                }
+                event = turn.spine.recv(), if turn.feed.hub.can_take_more() => {
+                    match event {
+                        Some(event) => turn.take(event),
+                        None => turn.restart("the spine's task ended"),
+                    }
                     for _ in 0..TURN {
                         if !turn.feed.hub.can_take_more() { break }
                         let Ok(event) = turn.spine.try_recv() else { break };
@@ -115,13 +129,17 @@ impl Feed {
                         turn.payload(copy);
                     }
                 }
-                Some(answer) = turn.reads.next() => turn.answer(answer),
+                answer = turn.reads.next() => turn.answer(answer),
                 () = sleep_until(due.into()) => turn.tick(),
-                _ = metrics.tick() => turn.publish_metrics(),
+                _ = metrics.tick() => turn.look_after(),
             }
             turn.act();
+            if turn.feed.hub.has_more() {
+                // A burst: let the sockets take what they have before the rest is handed out.
+                tokio::task::yield_now().await;
+            }
             if turn.is_drained() {
-                turn.publish_metrics();
+                turn.feed.metrics.update(&turn.feed.hub.stats());
                 return;
             }
         }
@@ -130,11 +148,13 @@ impl Feed {
 
 impl Turn {
     fn open(&mut self, open: Open) {
+        let held = self.answers;
+        self.answers += 1;
         let refusal = if self.drain.is_some() {
             Some(ByeReason::Drain)
         } else if !self.begun {
             Some(ByeReason::Unavailable)
-        } else if self.outlets.len() >= self.feed.max_connections {
+        } else if held >= self.feed.max_connections {
             Some(ByeReason::Busy)
         } else {
             None
@@ -180,7 +200,7 @@ impl Turn {
                 info!(%epoch, %position, "following the log");
                 self.feed.hub.begin(epoch, position, now);
                 self.begun = true;
-                self.feed.readiness.holds(READY_SPINE);
+                self.ready();
             }
             SpineEvent::Item(item) => match item.head {
                 Ok((epoch, head)) => self.feed.hub.spine(item.seq, epoch, head, item.bytes, now),
@@ -194,7 +214,14 @@ impl Turn {
                     .readiness
                     .fails(READY_SPINE, "the log can't be followed");
             }
-            SpineEvent::Back => self.feed.readiness.holds(READY_SPINE),
+            SpineEvent::Back => self.ready(),
+        }
+    }
+
+    /// The spine is there. A gateway that drains stays unready all the same.
+    fn ready(&self) {
+        if self.drain.is_none() {
+            self.feed.readiness.holds(READY_SPINE);
         }
     }
 
@@ -215,7 +242,8 @@ impl Turn {
             } => hub.payload(seq, epoch, payload, now),
             Answer::Gone(seq) => hub.gone(seq, now),
             Answer::Snapshot { read, user, found } => hub.snapshot_read(read, user, found, now),
-            Answer::Requested => {}
+            // The hub asks again by itself.
+            Answer::Unread(_) | Answer::Requested => {}
         }
     }
 
@@ -288,17 +316,16 @@ impl Turn {
                         self.feed.metrics.closed(reason);
                     }
                 }
-                Action::Restart => self.restart(),
+                Action::Restart => self.restart("the log was replaced"),
             }
         }
     }
 
-    /// The log is another one than before; the hub has closed all streams.
-    fn restart(&mut self) {
-        warn!("the log was replaced; beginning anew");
-        self.feed
-            .readiness
-            .fails(READY_SPINE, "the log was replaced");
+    /// What was known of the log no longer counts. Its end is read again, and [`Hub::begin`] sends away
+    /// whoever is still connected.
+    fn restart(&mut self, why: &'static str) {
+        warn!("{why}; beginning anew");
+        self.feed.readiness.fails(READY_SPINE, why);
         self.begun = false;
         let (task, events) = spine::start(self.feed.bus.clone(), self.feed.spine_patience);
         (self._spine_task, self.spine) = (task, events);
@@ -315,8 +342,20 @@ impl Turn {
         }
     }
 
-    fn publish_metrics(&self) {
-        self.feed.metrics.update(&self.feed.hub.stats());
+    /// Once a second: brings the metrics up to date, and sees whether the hub stands still.
+    fn look_after(&mut self) {
+        let stats = self.feed.hub.stats();
+        self.feed.metrics.update(&stats);
+        match self.watch.look(&stats, Instant::now()) {
+            Watched::Moves => {}
+            Watched::Stands => {
+                warn!(after = %stats.position, waiting = stats.queue_entries, "a message of the log can't be passed");
+                self.feed
+                    .readiness
+                    .fails(READY_SPINE, "a message of the log can't be read");
+            }
+            Watched::MovesAgain => self.ready(),
+        }
     }
 }
 

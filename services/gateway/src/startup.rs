@@ -14,7 +14,7 @@ use crier_service_kit::health::{self, Readiness};
 use crier_service_kit::http::{HttpLimits, HttpMetrics, layer};
 use crier_service_kit::server::{BindError, Bound};
 use prometheus_client::registry::Registry;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{CorsConfig, GatewayConfig};
@@ -53,6 +53,9 @@ pub enum GatewayError {
     /// There is no key for tokens, or a wrong one.
     #[error(transparent)]
     Auth(#[from] AuthConfigError),
+    /// A page is listed that could never match.
+    #[error(transparent)]
+    Origin(#[from] http::OriginError),
     /// The settings for NATS can't be used.
     #[error(transparent)]
     Nats(#[from] ConnectError),
@@ -81,6 +84,7 @@ pub async fn build(settings: Settings) -> Result<Gateway, GatewayError> {
         nats,
     } = settings;
     let verifier = Verifier::new(&auth)?;
+    let cors_layer = http::cors(&cors)?;
     let bound = Bound::bind(&config.listen.to_string()).await?;
     let name = format!("crier-gateway {}", bound.local_addr());
     let bus = Bus::connect_lazily(&nats, &name).await?;
@@ -107,7 +111,6 @@ pub async fn build(settings: Settings) -> Result<Gateway, GatewayError> {
         drain_window: config.drain_window.get(),
     };
     let drain_deadline = config.drain_deadline.get();
-    let cors_layer = http::cors(&cors);
     let state = State {
         config,
         cors,
@@ -117,10 +120,17 @@ pub async fn build(settings: Settings) -> Result<Gateway, GatewayError> {
         closed,
         next_connection: AtomicU64::new(1),
     };
+    // Whoever comes beyond what the gateway can take is told so in a stream, not by a status that would end
+    // its EventSource for good.
+    let limits = HttpLimits {
+        concurrency: Semaphore::MAX_PERMITS,
+        untimed: &["/events"],
+        ..HttpLimits::default()
+    };
     let health = health::routes(readiness.clone(), Arc::new(registry));
     let routes = http::routes(Arc::new(state)).merge(health);
     // CORS stands outside everything, so that a page can read an error as well.
-    let router = layer(routes, HttpLimits::default(), http_metrics).layer(cors_layer);
+    let router = layer(routes, limits, http_metrics).layer(cors_layer);
     Ok(Gateway {
         bound,
         router,

@@ -12,9 +12,15 @@ use crate::frame::{self, ByeReason, ResetReason};
 use crate::queue::{Entry, Payload};
 use crate::roster::{Named, Roster};
 
+/// Well below what a gateway lets wait for one client.
+const PASS_AT_ONCE: usize = 128;
+
 impl Hub {
-    /// Passes entries until one needs a payload that isn't here, then sees to the fetches.
+    /// Passes entries until one needs a payload that isn't here, then sees to the fetches. After
+    /// [`PASS_AT_ONCE`] it leaves the rest to the next call, so that the frames of a burst can be taken.
     pub(super) fn advance(&mut self, now: Instant) {
+        let mut left = PASS_AT_ONCE;
+        self.more = None;
         while let Some(next) = self.queue.front().map(|entry| entry.seq) {
             self.apply_arrived_before(next, now);
             let Some(entry) = self.take_next(now) else {
@@ -24,10 +30,15 @@ impl Hub {
                 position.seq = entry.seq;
             }
             self.stats.passed += 1;
+            left -= 1;
             match entry.head {
                 Head::Mark => {}
                 Head::Snapshot(user) => self.pass_snapshot(user, entry.seq, &entry.payload, now),
                 Head::Event(head) => self.pass_event(head, entry.seq, &entry.payload, entry.met),
+            }
+            if left == 0 && self.queue.front().is_some() {
+                self.more = Some(now);
+                break;
             }
         }
         self.fetch_due(now);

@@ -143,6 +143,21 @@ async fn nothing_is_published_without_the_lease() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_leader_that_stood_still_between_two_publishes_looks_at_its_clock() {
+    let world = World::leading().await;
+    sleep(ms(100)).await;
+    world.log.fates([Fate::StandsStill(3_000)]);
+    world.db.commit_event(45, "{}");
+    world.event(45);
+    world
+        .until("standby", |world| world.relays[0].leads().is_none())
+        .await;
+    sleep(ms(10)).await;
+    assert_eq!(world.log.events().len(), 1);
+    world.settled().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_leader_that_was_stopped_changes_nothing_when_it_goes_on() {
     for held in [false, true] {
         for fate in [

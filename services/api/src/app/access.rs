@@ -2,8 +2,9 @@
 //! inside its transaction, where the answer stays true until the commit.
 
 use crier_domain::{CommunityId, UserId};
-use crier_store::{self as store, CommunityKind, Reader, Role};
+use crier_store::{self as store, CommunityKind, Locks, Reader, Role, Tx};
 
+use super::App;
 use super::error::{AppError, Forbidden, Rule, Thing};
 
 /// A user's standing in a community that they may know of.
@@ -21,6 +22,26 @@ pub(super) async fn to(
 ) -> Result<Access, AppError> {
     let found = reader.access(user, community).await?;
     found.map(Access).ok_or(AppError::NoSuch(Thing::Community))
+}
+
+/// Begins a transaction in which this user may do what `allowed` asks for.
+///
+/// It is asked before the lock is waited for, so that nobody holds up a community that is not theirs, and again
+/// under the lock, where the answer stays true until the commit.
+///
+/// # Errors
+/// As [`to`], and what `allowed` says.
+pub(super) async fn begin(
+    app: &App,
+    locks: Locks,
+    user: UserId,
+    community: CommunityId,
+    allowed: fn(Access) -> Result<Access, AppError>,
+) -> Result<(Tx, Access), AppError> {
+    allowed(to(&app.store, user, community).await?)?;
+    let tx = app.begin(locks).await?;
+    let access = allowed(to(&tx, user, community).await?)?;
+    Ok((tx, access))
 }
 
 impl Access {

@@ -4,6 +4,7 @@ use crier_domain::{CommunityId, UserId};
 use crier_store::{Article, Locks, Reader, Status, Submitted};
 use serde::Deserialize;
 
+use super::access::Access;
 use super::article_ref::ArticleName;
 use super::error::{AppError, Conflict, Thing};
 use super::text::{Abstract, Name};
@@ -70,8 +71,14 @@ pub(crate) async fn submit(
     community: CommunityId,
     article: &ArticleName,
 ) -> Result<CommunityArticleView, AppError> {
-    let tx = app.begin(Locks::new().exclusive(community)).await?;
-    access::to(&tx, user, community).await?.writes()?;
+    let (tx, _) = access::begin(
+        app,
+        Locks::new().exclusive(community),
+        user,
+        community,
+        Access::writes,
+    )
+    .await?;
     let article = find(&tx, user, article).await?;
     let submitted = match tx.submit_article(community, article.id, user).await? {
         Submitted::New(submitted) => submitted,
@@ -90,8 +97,14 @@ pub(crate) async fn manage(
     action: Action,
 ) -> Result<CommunityArticleView, AppError> {
     let nothing = || AppError::NoSuch(Thing::CommunityArticle);
-    let tx = app.begin(Locks::new().exclusive(community)).await?;
-    access::to(&tx, admin, community).await?.manages()?;
+    let (tx, _) = access::begin(
+        app,
+        Locks::new().exclusive(community),
+        admin,
+        community,
+        Access::manages,
+    )
+    .await?;
     let article = find(&tx, admin, article).await?;
     let found = tx
         .find_community_article(admin, community, article.id)

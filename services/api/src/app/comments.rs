@@ -4,6 +4,7 @@ use crier_domain::{CommentId, DiscussionId, EventType, UserId};
 use crier_store::{Locks, NewComment, Page};
 use serde::Serialize;
 
+use super::access::Access;
 use super::error::{AppError, Rule, Thing};
 use super::event::{Origin, for_subscribers};
 use super::list::last_event_id;
@@ -39,8 +40,14 @@ pub(crate) async fn create(
         .community_of_discussion(author, discussion)
         .await?;
     let community = community.ok_or_else(nothing)?;
-    let tx = app.begin(Locks::new().shared(community)).await?;
-    let access = access::to(&tx, author, community).await?.writes()?;
+    let (tx, access) = access::begin(
+        app,
+        Locks::new().shared(community),
+        author,
+        community,
+        Access::writes,
+    )
+    .await?;
     let discussion = tx.find_discussion(author, discussion).await?;
     let discussion = discussion.ok_or_else(nothing)?;
     let written = tx

@@ -4,6 +4,7 @@ use crier_domain::{CommunityId, DiscussionId, EventType, UserId};
 use crier_store::{CommunityArticle, Locks, Page, Reader};
 use serde::Serialize;
 
+use super::access::Access;
 use super::article_ref::ArticleName;
 use super::error::{AppError, Rule, Thing};
 use super::event::{Origin, for_subscribers};
@@ -34,8 +35,14 @@ pub(crate) async fn create(
     topic: &Topic,
     content: &Content,
 ) -> Result<DiscussionView, AppError> {
-    let tx = app.begin(Locks::new().shared(community)).await?;
-    let access = access::to(&tx, author, community).await?.writes()?;
+    let (tx, access) = access::begin(
+        app,
+        Locks::new().shared(community),
+        author,
+        community,
+        Access::writes,
+    )
+    .await?;
     let article = article_in(&tx, author, community, article).await?;
     let stored = tx
         .create_discussion(&article, author, topic.as_str(), content.as_str())

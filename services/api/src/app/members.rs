@@ -4,6 +4,7 @@ use crier_domain::{CommunityId, UserId};
 use crier_store::{Joined, Locks, Page, Role, Tx};
 use serde::Serialize;
 
+use super::access::Access;
 use super::error::{AppError, Conflict, Thing};
 use super::view::{self, MemberView};
 use super::{App, access};
@@ -34,8 +35,14 @@ pub(crate) async fn join(
     user: UserId,
     community: CommunityId,
 ) -> Result<MemberView, AppError> {
-    let tx = app.begin(Locks::new().exclusive(community)).await?;
-    access::to(&tx, user, community).await?.joins()?;
+    let (tx, _) = access::begin(
+        app,
+        Locks::new().exclusive(community),
+        user,
+        community,
+        Access::joins,
+    )
+    .await?;
     tx.add_member(community, user, Role::Member).await?;
     let member = member(&tx, community, user).await?;
     app.commit(tx).await?;
@@ -44,8 +51,14 @@ pub(crate) async fn join(
 
 /// Ends the caller's membership and what they follow there. As often as one likes.
 pub(crate) async fn leave(app: &App, user: UserId, community: CommunityId) -> Result<(), AppError> {
-    let tx = app.begin(Locks::new().exclusive(community)).await?;
-    access::to(&tx, user, community).await?.reads()?;
+    let (tx, _) = access::begin(
+        app,
+        Locks::new().exclusive(community),
+        user,
+        community,
+        Access::reads,
+    )
+    .await?;
     keep_last_admin(&tx, community, user).await?;
     tx.remove_member(community, user).await?;
     app.commit(tx).await
@@ -59,8 +72,14 @@ pub(crate) async fn put(
     user: UserId,
     role: Role,
 ) -> Result<MemberView, AppError> {
-    let tx = app.begin(Locks::new().exclusive(community)).await?;
-    access::to(&tx, admin, community).await?.manages()?;
+    let (tx, _) = access::begin(
+        app,
+        Locks::new().exclusive(community),
+        admin,
+        community,
+        Access::manages,
+    )
+    .await?;
     if tx.find_user(user).await?.is_none() {
         return Err(AppError::NoSuch(Thing::User));
     }
@@ -84,8 +103,14 @@ pub(crate) async fn set_role(
     user: UserId,
     role: Role,
 ) -> Result<MemberView, AppError> {
-    let tx = app.begin(Locks::new().exclusive(community)).await?;
-    access::to(&tx, admin, community).await?.manages()?;
+    let (tx, _) = access::begin(
+        app,
+        Locks::new().exclusive(community),
+        admin,
+        community,
+        Access::manages,
+    )
+    .await?;
     give(&tx, community, user, role).await?;
     let member = member(&tx, community, user).await?;
     app.commit(tx).await?;
@@ -99,8 +124,14 @@ pub(crate) async fn remove(
     community: CommunityId,
     user: UserId,
 ) -> Result<(), AppError> {
-    let tx = app.begin(Locks::new().exclusive(community)).await?;
-    access::to(&tx, admin, community).await?.manages()?;
+    let (tx, _) = access::begin(
+        app,
+        Locks::new().exclusive(community),
+        admin,
+        community,
+        Access::manages,
+    )
+    .await?;
     keep_last_admin(&tx, community, user).await?;
     if !tx.remove_member(community, user).await? {
         return Err(AppError::NoSuch(Thing::Member));

@@ -4,6 +4,7 @@ use crier_domain::{ArticleId, CommunityArticleId, CommunityId, SubscriptionId, U
 use crier_store::{CommunityArticle, Locks, Reader, SubscribedHow};
 use serde::Serialize;
 
+use super::access::Access;
 use super::error::{AppError, Rule, Thing};
 use super::view::SubscriptionView;
 use super::{App, access};
@@ -44,8 +45,14 @@ pub(crate) async fn subscribe(
     community: CommunityId,
     article: CommunityArticleId,
 ) -> Result<(bool, SubscriptionView), AppError> {
-    let tx = app.begin(Locks::new().exclusive(community)).await?;
-    access::to(&tx, user, community).await?.follows()?;
+    let (tx, _) = access::begin(
+        app,
+        Locks::new().exclusive(community),
+        user,
+        community,
+        Access::follows,
+    )
+    .await?;
     let article = article_in(&tx, user, community, article).await?;
     let subscribed = tx.subscribe(user, &article).await?;
     app.commit(tx).await?;

@@ -1,8 +1,8 @@
 //! The data directory: one process at a time, and secrets that only its owner reads.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
@@ -20,7 +20,11 @@ impl DataDir {
     /// # Errors
     /// When it can't be made or written, or another process has it.
     pub(crate) fn open(path: &Path) -> anyhow::Result<Self> {
-        std::fs::create_dir_all(path)
+        DirBuilder::new()
+            .recursive(true)
+            // What members write to each other is nobody else's to read.
+            .mode(0o700)
+            .create(path)
             .with_context(|| format!("the data directory {} can't be made", path.display()))?;
         let path = path.canonicalize()?;
         let lock = OpenOptions::new()

@@ -25,6 +25,9 @@ use super::data_dir::DataDir;
 /// The hidden command under which this binary becomes the server.
 pub(crate) const COMMAND: &str = "become-nats-server";
 
+/// This program as it runs, also after the file it was started from has been replaced.
+const OWN_BINARY: &str = "/proc/self/exe";
+
 /// JetStream replays its store before the server is ready.
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -134,12 +137,9 @@ impl Launch {
             .create(true)
             .append(true)
             .open(&self.files.log)?;
-        let mut child = Command::new(std::env::current_exe()?)
-            .args([
-                COMMAND.as_ref(),
-                self.binary.as_os_str(),
-                self.files.config.as_os_str(),
-            ])
+        let mut child = Command::new(OWN_BINARY)
+            .args([COMMAND, &std::process::id().to_string()])
+            .args([&self.binary, &self.files.config])
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
@@ -253,10 +253,14 @@ fn stop(child: &mut Child) {
 ///
 /// # Errors
 /// Only when it didn't become the server.
-pub(crate) fn become_server(binary: &Path, config: &Path) -> anyhow::Result<Infallible> {
+pub(crate) fn become_server(
+    parent: i32,
+    binary: &Path,
+    config: &Path,
+) -> anyhow::Result<Infallible> {
     set_parent_process_death_signal(Some(Signal::KILL)).context("PR_SET_PDEATHSIG")?;
-    // The parent may have died before the request was made; then init has us.
-    if rustix::process::getppid().is_none_or(Pid::is_init) {
+    // The parent may have died before the request was made; then somebody else has us.
+    if rustix::process::getppid() != Pid::from_raw(parent) {
         bail!("crier is gone");
     }
     let error = Command::new(binary).arg("--config").arg(config).exec();

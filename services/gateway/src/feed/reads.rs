@@ -1,24 +1,25 @@
-//! What the hub wants to know from the log and the API service: asked in parallel, a bounded number at a
-//! time, and answered as messages.
+//! What the hub wants to know from the log and the API service: asked in parallel, a bounded number at a time,
+//! and answered as messages.
+//!
+//! Each question is asked once; the hub asks again, with back-off, what was not answered. So nothing here waits
+//! for ever, and what finds no room is simply not asked.
 
-use std::collections::VecDeque;
-use std::time::Duration;
+use std::collections::{HashSet, VecDeque};
 
 use bytes::Bytes;
-use crier_bus::Bus;
+use crier_bus::{Bus, ReadError};
 use crier_domain::{Epoch, Seq, Snapshot, UserId};
 use crier_hub::{ReadId, SnapshotRead};
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
-use rand::RngExt as _;
 use tracing::{debug, warn};
 
-/// Questions under way at once; the others wait here. The hub bounds how many those can be.
+/// Questions of one kind under way at once.
 const PARALLEL: usize = 64;
 
-/// Between two tries at a payload; the log is away meanwhile, and nothing can be delivered before it.
-const RETRY: std::ops::Range<Duration> = Duration::from_millis(100)..Duration::from_secs(1);
+/// Questions of one kind that wait for their turn.
+const WAITING: usize = 16 * 1024;
 
 /// What came back.
 pub(super) enum Answer {
@@ -28,6 +29,8 @@ pub(super) enum Answer {
         payload: Bytes,
     },
     Gone(Seq),
+    /// A payload could not be read this time.
+    Unread(Seq),
     Snapshot {
         read: ReadId,
         user: UserId,
@@ -37,78 +40,81 @@ pub(super) enum Answer {
     Requested,
 }
 
-/// The questions under way and waiting.
+/// The questions under way and waiting. Payloads and snapshots don't wait for each other.
 pub(super) struct Reads {
     bus: Bus,
-    under_way: FuturesUnordered<BoxFuture<'static, Answer>>,
-    waiting: VecDeque<BoxFuture<'static, Answer>>,
+    payloads: Lane,
+    /// The payloads that are under way or waiting: the hub may ask again before the answer comes.
+    asked: HashSet<Seq>,
+    users: Lane,
 }
 
 impl Reads {
     pub(super) fn new(bus: Bus) -> Self {
         Self {
             bus,
-            under_way: FuturesUnordered::new(),
-            waiting: VecDeque::new(),
+            payloads: Lane::default(),
+            asked: HashSet::new(),
+            users: Lane::default(),
         }
     }
 
     /// The next answer; waits for ever while nothing is asked, so that it can stand in a `select!`.
-    pub(super) async fn next(&mut self) -> Option<Answer> {
-        if self.under_way.is_empty() {
-            return std::future::pending().await;
-        }
-        let answer = self.under_way.next().await;
-        if let Some(question) = self.waiting.pop_front() {
-            self.under_way.push(question);
+    pub(super) async fn next(&mut self) -> Answer {
+        let answer = tokio::select! {
+            answer = self.payloads.next() => answer,
+            answer = self.users.next() => answer,
+        };
+        if let Answer::Payload { seq, .. } | Answer::Gone(seq) | Answer::Unread(seq) = answer {
+            self.asked.remove(&seq);
         }
         answer
     }
 
     pub(super) fn payload(&mut self, seq: Seq) {
+        if self.payloads.is_full() || !self.asked.insert(seq) {
+            return;
+        }
         let log = self.bus.log();
-        self.ask(Box::pin(async move {
-            loop {
-                match log.payload(seq).await {
-                    Ok(Some(found)) => {
-                        if let Some(epoch) = found.epoch() {
-                            return Answer::Payload {
-                                seq,
-                                epoch,
-                                payload: found.payload,
-                            };
-                        }
+        self.payloads.ask(Box::pin(async move {
+            match log.payload(seq).await {
+                Ok(Some(found)) => match found.epoch() {
+                    Some(epoch) => Answer::Payload {
+                        seq,
+                        epoch,
+                        payload: found.payload,
+                    },
+                    None => {
                         warn!(%seq, "a foreign message stands in the log");
-                        return Answer::Gone(seq);
+                        Answer::Gone(seq)
                     }
-                    Ok(None) => return Answer::Gone(seq),
-                    Err(error) => debug!(%seq, %error, "a payload can't be read yet"),
+                },
+                Ok(None) => Answer::Gone(seq),
+                Err(error) => {
+                    debug!(%seq, %error, "a payload can't be read yet");
+                    Answer::Unread(seq)
                 }
-                let pause = rand::rng().random_range(RETRY);
-                tokio::time::sleep(pause).await;
             }
         }));
     }
 
     pub(super) fn snapshot(&mut self, read: ReadId, user: UserId) {
+        if self.users.is_full() {
+            return;
+        }
         let log = self.bus.log();
-        self.ask(Box::pin(async move {
+        self.users.ask(Box::pin(async move {
             let found = match log.snapshot(user).await {
                 Ok(Some(found)) => match Snapshot::decode(&found.payload) {
-                    Ok(snapshot) => {
-                        let (seq, epoch) = (found.seq, found.epoch);
-                        SnapshotRead::Found {
-                            seq,
-                            epoch,
-                            snapshot,
-                        }
-                    }
-                    Err(error) => {
-                        warn!(%user, %error, "a snapshot can't be understood");
-                        SnapshotRead::Failed
-                    }
+                    Ok(snapshot) => SnapshotRead::Found {
+                        seq: found.seq,
+                        epoch: found.epoch,
+                        snapshot,
+                    },
+                    Err(error) => unreadable(user, &error),
                 },
                 Ok(None) => SnapshotRead::None,
+                Err(error @ ReadError::Head { .. }) => unreadable(user, &error),
                 Err(error) => {
                     debug!(%user, %error, "a snapshot can't be read yet");
                     SnapshotRead::Failed
@@ -119,13 +125,34 @@ impl Reads {
     }
 
     pub(super) fn request(&mut self, user: UserId) {
+        if self.users.is_full() {
+            return;
+        }
         let bus = self.bus.clone();
-        self.ask(Box::pin(async move {
+        self.users.ask(Box::pin(async move {
             if let Err(error) = bus.request_snapshot(user).await {
                 debug!(%user, %error, "a snapshot can't be asked for yet");
             }
             Answer::Requested
         }));
+    }
+}
+
+/// One that stands there and can't be understood counts as none, so that a new one is written in its place.
+fn unreadable(user: UserId, error: &dyn std::error::Error) -> SnapshotRead {
+    warn!(%user, %error, "a snapshot can't be understood; asking for a new one");
+    SnapshotRead::None
+}
+
+#[derive(Default)]
+struct Lane {
+    under_way: FuturesUnordered<BoxFuture<'static, Answer>>,
+    waiting: VecDeque<BoxFuture<'static, Answer>>,
+}
+
+impl Lane {
+    fn is_full(&self) -> bool {
+        self.waiting.len() >= WAITING
     }
 
     fn ask(&mut self, question: BoxFuture<'static, Answer>) {
@@ -134,5 +161,15 @@ impl Reads {
         } else {
             self.waiting.push_back(question);
         }
+    }
+
+    async fn next(&mut self) -> Answer {
+        let Some(answer) = self.under_way.next().await else {
+            return std::future::pending().await;
+        };
+        if let Some(question) = self.waiting.pop_front() {
+            self.under_way.push(question);
+        }
+        answer
     }
 }

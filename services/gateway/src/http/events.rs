@@ -11,7 +11,6 @@ use axum::response::{IntoResponse, Response};
 use crier_domain::Cursor;
 use crier_hub::{ConnectionId, Resume};
 use crier_service_kit::problem::{Problem, ValidQuery};
-use serde::Deserialize;
 
 use super::LAST_EVENT_ID;
 use super::identity::{Door, Refusal};
@@ -23,17 +22,38 @@ use crate::state::State;
 /// A feed that takes no stream for so long has more than it can do.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(2);
 
-#[derive(Deserialize)]
-pub(super) struct EventsQuery {
+/// The parameters in the address. One given twice is one too many to believe: a damaged one.
+#[derive(Default)]
+struct Parameters {
     ticket: Option<String>,
     last_event_id: Option<String>,
+}
+
+impl Parameters {
+    fn read(pairs: Vec<(String, String)>) -> Self {
+        let mut found = Self::default();
+        for (name, value) in pairs {
+            let place = match name.as_str() {
+                "ticket" => &mut found.ticket,
+                "last_event_id" => &mut found.last_event_id,
+                _ => continue,
+            };
+            *place = Some(if place.is_some() {
+                "?".to_owned()
+            } else {
+                value
+            });
+        }
+        found
+    }
 }
 
 pub(super) async fn open(
     Shared(state): Shared<Arc<State>>,
     headers: HeaderMap,
-    ValidQuery(query): ValidQuery<EventsQuery>,
+    ValidQuery(pairs): ValidQuery<Vec<(String, String)>>,
 ) -> Response {
+    let query = Parameters::read(pairs);
     let door = Door {
         verifier: &state.verifier,
         keys: &state.keys,
