@@ -44,7 +44,7 @@ tools: ## Fetch into .tools/ what this machine lacks for running and testing
 bench: ## Measure, optimised (ARGS="…" for the benchmark)
 	@$(fetch) nats-server postgres
 	cargo build --locked --release --package crier --package crier-bench
-	@exec cargo run --locked --release --package crier --package crier-bench --bin crier-bench -- $(ARGS)
+	@exec "$${CARGO_TARGET_DIR:-target}/release/crier-bench" $(ARGS)
 
 .PHONY: clean
 clean: ## Remove what was built and fetched; data/ stays
