@@ -14,6 +14,13 @@
 //! | [`up`] | `crier up` as its users know it: start, kill, start again, refusals |
 //! | [`page`] | the demo page in Chromium, two users on two gateways |
 //! | [`tidy`] | what the architecture forbids |
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a surprise fails its test, at once and by name; only JSON is indexed, where what is missing is null"
+)]
 
 mod auth;
 mod fleet;

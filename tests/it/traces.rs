@@ -92,6 +92,7 @@ async fn one_trace_from_the_request_to_both_gateways() {
         let found: Vec<&Span> = spans.iter().filter(|span| span.name == *name).collect();
         assert_eq!(found.len(), *count, "{name} in {spans:#?}");
     }
+    show(&spans);
     // Every span but the one that continues the caller's hangs under another of the same trace.
     let ids: BTreeSet<&str> = spans.iter().map(|span| span.span_id.as_str()).collect();
     for span in &spans {
@@ -103,4 +104,25 @@ async fn one_trace_from_the_request_to_both_gateways() {
     }
     let services: BTreeSet<&str> = spans.iter().map(|span| span.service.as_str()).collect();
     assert_eq!(services, BTreeSet::from(["crier-api", "crier-gateway"]));
+}
+
+/// Prints the trace for people: `cargo test -p e2e one_trace -- --nocapture`.
+fn show(spans: &[Span]) {
+    let mut sorted: Vec<&Span> = spans.iter().collect();
+    sorted.sort_by_key(|span| span.start);
+    let begin = sorted[0].start;
+    println!("trace {TRACE}");
+    for span in sorted {
+        let at = span.start.duration_since(begin).unwrap_or_default();
+        let took = span.end.duration_since(span.start).unwrap_or_default();
+        println!(
+            "{:>9.3} ms  {:>8.3} ms  {:<14} {:<16} span {} under {}",
+            at.as_secs_f64() * 1e3,
+            took.as_secs_f64() * 1e3,
+            span.service,
+            span.name,
+            span.span_id,
+            span.parent_span_id,
+        );
+    }
 }

@@ -124,7 +124,10 @@ impl World {
         let url = format!("http://{}", gateway.local_addr());
         let stop = CancellationToken::new();
         let running = gateway.run(stop.clone());
-        let task = tokio::spawn(async { Ok(running.await) });
+        let task = tokio::spawn(async {
+            running.await;
+            Ok(())
+        });
         wait_for("a gateway to be ready", async || {
             readiness.ready().await;
             Some(())

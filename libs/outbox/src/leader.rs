@@ -22,11 +22,11 @@ use crate::sink::{PublishError, Sink};
 use crate::source::{Row, Source};
 use crate::trouble::{Trouble, asked, read, written};
 
-/// Communities asked about at a time.
 /// Snapshots built in one statement: a user may have tens of thousands of entries, and a statement that takes
 /// too long would be tried again for ever.
 const SNAPSHOTS_AT_ONCE: usize = 16;
 
+/// Communities asked about at a time.
 const ASK_AHEAD: usize = 32;
 
 /// Communities whose last event is remembered.

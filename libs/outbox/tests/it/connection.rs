@@ -33,6 +33,8 @@ pub(crate) enum Fate {
     NoResponders,
     /// Refused for no reason one could see.
     Refused,
+    /// Not stored; the answer names the sequence of another message, as for a duplicate.
+    Elsewhere,
     /// Handing it over, the process stands still for so many milliseconds, and notices nothing.
     StandsStill(u64),
 }
@@ -115,6 +117,9 @@ async fn carry(log: Log, mut sent: mpsc::UnboundedReceiver<Sent>, mut held: watc
             Fate::Refused => {
                 let refused = PublishError::Refused("for no reason".to_owned());
                 let _ = next.answer.send(Err(refused));
+            }
+            Fate::Elsewhere => {
+                let _ = next.answer.send(Ok(Seq(1)));
             }
             Fate::LostAck => {
                 let _ = arrive();
@@ -259,6 +264,15 @@ impl Sink for Connection {
 
     async fn last_mark(&self) -> Result<Option<LastMark>, ReadError> {
         self.readable().await?;
+        let hidden = {
+            let mut state = self.log.0.lock().unwrap();
+            let hidden = state.hidden_marks;
+            state.hidden_marks = hidden.saturating_sub(1);
+            hidden > 0
+        };
+        if hidden {
+            return Ok(None);
+        }
         Ok(self.log.marks().last().map(|entry| LastMark {
             seq: entry.seq,
             epoch: entry.epoch(),

@@ -101,6 +101,18 @@ async fn an_answer_out_of_date_begins_no_epoch() {
     assert_eq!(world.log.marks().len(), 1);
 }
 
+/// Its mark would be stored: it is the second question that prevents it.
+#[tokio::test(start_paused = true)]
+async fn a_mark_missing_from_one_answer_begins_no_epoch() {
+    let world = World::leading().await;
+    world.log.hide_mark_once();
+    world.log.fates([Fate::Refused]);
+    world.event(45);
+    world.settled().await;
+    assert_eq!(world.relays[0].stats.epochs.get(), 1);
+    assert_eq!(world.log.marks().len(), 1);
+}
+
 #[tokio::test(start_paused = true)]
 async fn even_two_answers_out_of_date_begin_none_for_the_mark_is_refused() {
     let world = World::leading().await;

@@ -42,6 +42,7 @@ fn publish_fate() -> impl Strategy<Value = Fate> {
         1 => Just(Fate::Dropped),
         1 => Just(Fate::NoResponders),
         1 => Just(Fate::Refused),
+        1 => Just(Fate::Elsewhere),
     ]
 }
 

@@ -59,6 +59,8 @@ pub(crate) struct State {
     pub(crate) fates: VecDeque<Fate>,
     /// Answers to `tail` that are out of date.
     pub(crate) stale_tails: VecDeque<Seq>,
+    /// Answers to `last_mark` that are out of date.
+    pub(crate) hidden_marks: usize,
     pub(crate) failing_reads: usize,
     pub(crate) away: bool,
     pub(crate) longest_payload: usize,
@@ -115,6 +117,10 @@ impl Log {
 
     pub(crate) fn answer_tail_once(&self, seq: Seq) {
         self.0.lock().unwrap().stale_tails.push_back(seq);
+    }
+
+    pub(crate) fn hide_mark_once(&self) {
+        self.0.lock().unwrap().hidden_marks = 1;
     }
 
     pub(crate) fn fail_reads(&self, reads: usize) {

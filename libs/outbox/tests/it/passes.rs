@@ -321,6 +321,7 @@ async fn each_way_to_lose_an_answer_leaves_one_copy() {
         Fate::Dropped,
         Fate::NoResponders,
         Fate::Refused,
+        Fate::Elsewhere,
         Fate::HeldBack(20_000),
         Fate::Fine(20_000),
     ];
