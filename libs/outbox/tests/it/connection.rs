@@ -33,7 +33,7 @@ pub(crate) enum Fate {
     NoResponders,
     /// Refused for no reason one could see.
     Refused,
-    /// Not stored; the answer names the sequence of another message, as for a duplicate.
+    /// Not stored; the answer names the message before, as for a duplicate.
     Elsewhere,
     /// Handing it over, the process stands still for so many milliseconds, and notices nothing.
     StandsStill(u64),
@@ -119,7 +119,7 @@ async fn carry(log: Log, mut sent: mpsc::UnboundedReceiver<Sent>, mut held: watc
                 let _ = next.answer.send(Err(refused));
             }
             Fate::Elsewhere => {
-                let _ = next.answer.send(Ok(Seq(1)));
+                let _ = next.answer.send(Ok(expected));
             }
             Fate::LostAck => {
                 let _ = arrive();
