@@ -146,8 +146,10 @@ async fn an_epoch_that_began_and_was_not_recorded_is_followed_by_another() {
 async fn purges_of_the_old_epoch_do_not_reach_into_the_new() {
     let world = World::leading().await;
     world.events(10, &[45]);
+    world.all_sent().await;
     world.user(7);
     world.all_sent().await;
+    sleep(ms(120_000)).await;
     world.log.lose_after(Seq(0));
     world.user(7);
     world.all_sent().await;

@@ -2,7 +2,7 @@
 //! must not overtake.
 
 use proptest::prelude::*;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::connection::Fate;
 use crate::db::DbFate;
@@ -138,4 +138,81 @@ proptest! {
     fn two_relays(steps in prop::collection::vec(step(), 1..60), batch in 2usize..20, window in 1usize..20) {
         run(play(steps, 2, batch, window));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_way_to_lose_an_answer_leaves_one_copy() {
+    let fates = [
+        Fate::LateAck(20_000),
+        Fate::LostAck,
+        Fate::StoredUnavailable,
+        Fate::Dropped,
+        Fate::NoResponders,
+        Fate::Refused,
+        Fate::Elsewhere,
+        Fate::HeldBack(20_000),
+        Fate::Fine(20_000),
+    ];
+    for fate in fates {
+        for place in 0..6 {
+            let world = World::leading().await;
+            world
+                .log
+                .fates(vec![Fate::Fine(0); place].into_iter().chain([fate]));
+            world.db.commit_user(7);
+            for _ in 0..4 {
+                world.db.commit_event(45, "{}");
+            }
+            world.event(46);
+            world.settled().await;
+            assert_eq!(world.log.events().len(), 5, "{fate:?} at {place}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_failing_call_of_the_database_leaves_one_copy() {
+    let calls = [
+        "lease",
+        "position",
+        "unsent",
+        "snapshots",
+        "mark_sent",
+        "mark_found",
+        "bury",
+    ];
+    let fates = [
+        DbFate::Fails,
+        DbFate::DoneButFails,
+        DbFate::Hangs,
+        DbFate::AnsweredLate(1_800),
+    ];
+    for call in calls {
+        for fate in fates {
+            let world = World::leading().await;
+            world.db.fates(call, [fate, fate]);
+            world.log.fates([Fate::Fine(0), Fate::LostAck]);
+            world.db.commit_user(7);
+            world.db.commit_event(45, "{}");
+            world.db.commit_event(45, &"x".repeat(2_000));
+            world.event(45);
+            world.settled().await;
+            assert_eq!(world.log.events().len(), 3, "{call} {fate:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_the_log_is_away_the_relay_backs_off_and_then_delivers_at_once() {
+    let world = World::leading().await;
+    world.log.away(true);
+    world.event(45);
+    sleep(ms(60_000)).await;
+    let asked = world.relays[0].stats.resyncs.get();
+    assert!((20..80).contains(&asked), "asked {asked} times a minute");
+    world.log.away(false);
+    let back = Instant::now();
+    world.settled().await;
+    assert!(back.elapsed() <= ms(2_100));
+    assert_eq!(world.relays[0].stats.epochs.get(), 1);
 }

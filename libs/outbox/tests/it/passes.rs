@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use crier_domain::Snapshot;
 use tokio::time::{Instant, sleep};
 
-use crate::connection::Fate;
 use crate::db::DbFate;
 use crate::world::{World, ms};
 
@@ -75,6 +74,29 @@ async fn a_call_in_every_instant_of_a_pass_is_heard() {
         assert!(begun.elapsed() < ms(100), "took {:?}", begun.elapsed());
     }
     world.settled().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_user_who_changes_in_any_instant_of_a_pass_gets_a_snapshot_that_knows() {
+    let world = World::leading().await;
+    for after in 0..60 {
+        world.user(7);
+        sleep(ms(after) / 10).await;
+        world.user(7);
+        world.settled().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backlog_is_worked_off_without_a_pause() {
+    let mut world = World::new();
+    world.config.sweep = ms(3_600_000);
+    world.config.batch = 10;
+    world.events(105, &[1, 2, 3]);
+    let begun = Instant::now();
+    world.start();
+    world.settled().await;
+    assert!(begun.elapsed() < ms(1_000), "took {:?}", begun.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
@@ -310,81 +332,4 @@ async fn what_is_to_be_purged_is_bounded_and_a_failed_purge_comes_again() {
         .collect();
     assert_eq!(users, BTreeSet::from([3, 4]));
     assert_eq!(world.log.of_user(4).len(), 1);
-}
-
-#[tokio::test(start_paused = true)]
-async fn each_way_to_lose_an_answer_leaves_one_copy() {
-    let fates = [
-        Fate::LateAck(20_000),
-        Fate::LostAck,
-        Fate::StoredUnavailable,
-        Fate::Dropped,
-        Fate::NoResponders,
-        Fate::Refused,
-        Fate::Elsewhere,
-        Fate::HeldBack(20_000),
-        Fate::Fine(20_000),
-    ];
-    for fate in fates {
-        for place in 0..6 {
-            let world = World::leading().await;
-            world
-                .log
-                .fates(vec![Fate::Fine(0); place].into_iter().chain([fate]));
-            world.db.commit_user(7);
-            for _ in 0..4 {
-                world.db.commit_event(45, "{}");
-            }
-            world.event(46);
-            world.settled().await;
-            assert_eq!(world.log.events().len(), 5, "{fate:?} at {place}");
-        }
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn each_failing_call_of_the_database_leaves_one_copy() {
-    let calls = [
-        "lease",
-        "position",
-        "unsent",
-        "snapshots",
-        "mark_sent",
-        "mark_found",
-        "bury",
-    ];
-    let fates = [
-        DbFate::Fails,
-        DbFate::DoneButFails,
-        DbFate::Hangs,
-        DbFate::AnsweredLate(1_800),
-    ];
-    for call in calls {
-        for fate in fates {
-            let world = World::leading().await;
-            world.db.fates(call, [fate, fate]);
-            world.log.fates([Fate::Fine(0), Fate::LostAck]);
-            world.db.commit_user(7);
-            world.db.commit_event(45, "{}");
-            world.db.commit_event(45, &"x".repeat(2_000));
-            world.event(45);
-            world.settled().await;
-            assert_eq!(world.log.events().len(), 3, "{call} {fate:?}");
-        }
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn while_the_log_is_away_the_relay_backs_off_and_then_delivers_at_once() {
-    let world = World::leading().await;
-    world.log.away(true);
-    world.event(45);
-    sleep(ms(60_000)).await;
-    let asked = world.relays[0].stats.resyncs.get();
-    assert!((20..80).contains(&asked), "asked {asked} times a minute");
-    world.log.away(false);
-    let back = Instant::now();
-    world.settled().await;
-    assert!(back.elapsed() <= ms(2_100));
-    assert_eq!(world.relays[0].stats.epochs.get(), 1);
 }
