@@ -135,7 +135,7 @@ async fn what_cannot_work_is_refused_in_one_sentence() {
     )
     .unwrap();
 
-    let cases: [(&str, Command, &str); 7] = [
+    let cases: [(&str, Command, &str); 8] = [
         (
             "the data directory is taken",
             up(data.path()),
@@ -164,6 +164,15 @@ async fn what_cannot_work_is_refused_in_one_sentence() {
                 command
             },
             "gateway.heartbeet",
+        ),
+        (
+            "a retention shorter than the marks",
+            {
+                let mut command = command(&["up", "--data-dir", fresh]);
+                command.env("CRIER_RELAY__RETENTION", "1s");
+                command
+            },
+            "relay.retention is 1 s",
         ),
         (
             "a fleet's service without settings",

@@ -28,6 +28,8 @@ use crate::{causes, http};
 
 /// The largest body of a call, in bytes.
 const BODY_BYTES: usize = 1024 * 1024;
+/// A mark is written once a minute; with none in the log, every leader would begin a new epoch.
+const SHORTEST_RETENTION: Duration = Duration::from_mins(5);
 /// How long the tasks beside the requests may take to end: the relay finishes its pass and gives up its lease.
 const BACKGROUND_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -43,6 +45,9 @@ pub enum ApiError {
     /// The database can't be opened or brought up to date.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Events would be gone before a mark says how far back the log reaches.
+    #[error("relay.retention is {} s; it must be 5 minutes or more", .0.as_secs())]
+    Retention(Duration),
     /// The settings for NATS can't be used. That NATS is away is no error.
     #[error(transparent)]
     Nats(#[from] ConnectError),
@@ -81,6 +86,10 @@ pub async fn build(config: Config) -> Result<Api, ApiError> {
         .then(|| Signer::new(&config.auth))
         .transpose()?;
     let keys = config.cursor.read()?;
+    let retention = config.relay.retention.get();
+    if retention < SHORTEST_RETENTION {
+        return Err(ApiError::Retention(retention));
+    }
     let bound = Bound::bind(&config.api.listen).await?;
     let bus = Bus::connect_lazily(&config.nats, "crier-api").await?;
     let store = Store::connect(&config.database.store()).await?;

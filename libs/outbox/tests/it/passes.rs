@@ -333,3 +333,25 @@ async fn what_is_to_be_purged_is_bounded_and_a_failed_purge_comes_again() {
     assert_eq!(users, BTreeSet::from([3, 4]));
     assert_eq!(world.log.of_user(4).len(), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn large_snapshots_take_several_passes_and_events_wait_for_them() {
+    let mut world = World::new();
+    // Less than what the users of one statement have.
+    world.config.max_in_flight_bytes = 100;
+    let id = world.event(45);
+    for user in 1..=50 {
+        world.user(user);
+    }
+    world.start();
+    world.settled().await;
+    let entries = world.log.entries();
+    let event = entries
+        .iter()
+        .position(|entry| entry.event_id() == Some(id))
+        .unwrap();
+    let users = entries[..event]
+        .iter()
+        .filter(|entry| entry.user().is_some());
+    assert_eq!(users.count(), 50);
+}
