@@ -11,7 +11,7 @@ on_both! {
         store.migrate().await.unwrap();
         assert!(store.find_user(crate::harness::id(1)).await.unwrap().is_some());
         let raw = db.raw().await;
-        assert_eq!(raw.number("SELECT COUNT(*) FROM seaql_migrations").await, 2);
+        assert_eq!(raw.number("SELECT COUNT(*) FROM seaql_migrations").await, 3);
         assert_eq!(raw.number("SELECT COUNT(*) FROM relay").await, 1);
     }
 
