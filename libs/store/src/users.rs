@@ -43,19 +43,25 @@ impl Store {
 }
 
 impl Tx {
-    /// Refuses the user's tokens that were issued before this moment (Unix seconds), and adds the outbox row that
-    /// tells the gateways. `false`: there is no such user, or the moment lies before the one that holds.
+    /// Refuses the user's tokens that were issued before this moment (Unix seconds), also those of a user who never
+    /// called, and adds the outbox row that tells the gateways. Gives the moment that holds: it never moves back.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn set_not_before(&self, id: UserId, seconds: i64) -> Result<bool, StoreError> {
-        let sql = "UPDATE users SET not_before = $2 WHERE id = $1 AND not_before < $2";
+    pub async fn set_not_before(&self, id: UserId, seconds: i64) -> Result<i64, StoreError> {
+        let sql = "INSERT INTO users (id, username, not_before, created_at) VALUES ($1, $2, $3, $4)
+            ON CONFLICT (id) DO UPDATE SET not_before = excluded.not_before
+                WHERE users.not_before < excluded.not_before
+            RETURNING not_before";
         let ms = seconds.saturating_mul(1000);
-        if self.db.run(sql, values![id.get(), ms]).await? == 0 {
-            return Ok(false);
-        }
+        let values = values![id.get(), format!("user {id}"), ms, now_ms()];
+        let Some(row) = self.db.first(sql, values).await? else {
+            // A later moment holds already.
+            let user = self.find_user(id).await?.ok_or(StoreError::NoRow)?;
+            return Ok(user.not_before);
+        };
         self.outbox_user(id).await?;
-        Ok(true)
+        Ok(row.number("not_before")? / 1000)
     }
 }
 

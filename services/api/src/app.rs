@@ -15,7 +15,7 @@ pub(crate) mod subscriptions;
 pub(crate) mod text;
 pub(crate) mod tickets;
 pub(crate) mod users;
-mod view;
+pub(crate) mod view;
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 

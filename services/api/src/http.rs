@@ -1,20 +1,25 @@
 //! The routes of the API service: the whole table on one screen.
 
+mod answers;
 mod articles;
 mod comments;
 mod communities;
 mod demo;
+mod describe;
 mod discussions;
 mod identity;
 mod members;
 mod object;
+mod openapi;
 mod page;
 mod paging;
 mod problems;
 mod subscriptions;
 mod tickets;
+mod users;
 mod words;
 
+use std::any::type_name_of_val;
 use std::sync::Arc;
 
 use axum::Router;
@@ -23,44 +28,54 @@ use axum::http::Method;
 use axum::routing::{MethodFilter, MethodRouter, on};
 
 use crate::state::State;
+use describe::{Documented, Operation};
 
 /// One row of the table.
 struct Route {
     method: Method,
     path: &'static str,
     handler: MethodRouter<Arc<State>>,
+    /// The handler's path in the source.
+    source: &'static str,
+    summary: &'static str,
+    /// What it may be refused with beyond what its parts say.
+    refusals: &'static [u16],
+    /// Has the handler's parts say what they mean.
+    describe: fn(&mut Operation<'_>),
 }
 
+/// What is called how, and what the use case may refuse it with. OpenAPI is read off this table.
 #[rustfmt::skip]
 fn table() -> Vec<Route> {
     vec![
-        post("/api/discussions/subscribe", subscriptions::subscribe),
-        delete("/api/discussions/unsubscribe/{subscription}", subscriptions::unsubscribe),
-        put("/api/discussions/subscription/{subscription}", subscriptions::set),
-        get("/api/discussions/subscription-status", subscriptions::status),
-        get("/api/discussions/user-subscriptions", subscriptions::list),
+        post("/api/discussions/subscribe", subscriptions::subscribe, "Follow an article", &[400, 404, 409]),
+        delete("/api/discussions/unsubscribe/{subscription}", subscriptions::unsubscribe, "Follow it no longer", &[]),
+        put("/api/discussions/subscription/{subscription}", subscriptions::set, "Follow it, or no longer", &[400, 404, 409]),
+        get("/api/discussions/subscription-status", subscriptions::status, "Whether the caller follows an article", &[400, 404]),
+        get("/api/discussions/user-subscriptions", subscriptions::list, "All that the caller follows, by community", &[]),
 
-        post("/api/articles/{article}/discussions", discussions::create),
-        get("/api/articles/{article}/discussions", discussions::list),
-        get("/api/discussions/{discussion}", discussions::get),
-        post("/api/discussions/{discussion}/comments", comments::create),
-        get("/api/discussions/{discussion}/comments", comments::list),
+        post("/api/articles/{article}/discussions", discussions::create, "Open a discussion", &[400]),
+        get("/api/articles/{article}/discussions", discussions::list, "The discussions of an article in a community, newest first", &[400]),
+        get("/api/discussions/{discussion}", discussions::get, "One discussion", &[]),
+        post("/api/discussions/{discussion}/comments", comments::create, "Write a comment", &[400]),
+        get("/api/discussions/{discussion}/comments", comments::list, "The comments of a discussion, oldest first", &[]),
 
-        post("/api/communities", communities::create),
-        get("/api/communities", communities::list),
-        get("/api/communities/{community}", communities::get),
-        get("/api/communities/{community}/members", members::list),
-        post("/api/communities/{community}/join", members::join),
-        post("/api/communities/{community}/leave", members::leave),
-        put("/api/communities/{community}/members/{user}", members::put),
-        post("/api/communities/{community}/manage-member/{user}/{action}", members::manage),
+        post("/api/communities", communities::create, "Make a community, with the caller as its first admin", &[409]),
+        get("/api/communities", communities::list, "The caller's communities and the public ones", &[]),
+        get("/api/communities/{community}", communities::get, "A community with its articles", &[]),
+        get("/api/communities/{community}/members", members::list, "The members of a community", &[]),
+        post("/api/communities/{community}/join", members::join, "Become a member of a public community", &[409]),
+        post("/api/communities/{community}/leave", members::leave, "Be a member no longer", &[409]),
+        put("/api/communities/{community}/members/{user}", members::put, "Add a member, or give one another role", &[409]),
+        post("/api/communities/{community}/manage-member/{user}/{action}", members::manage, "Promote, demote or remove a member", &[409]),
 
-        post("/api/articles", articles::create),
-        get("/api/articles/{article}", articles::get),
-        post("/api/communities/{community}/articles/{article}/submit", articles::submit),
-        post("/api/communities/{community}/articles/{article}/manage/{action}", articles::manage),
+        post("/api/articles", articles::create, "Make an article", &[]),
+        get("/api/articles/{article}", articles::get, "One article", &[]),
+        post("/api/communities/{community}/articles/{article}/submit", articles::submit, "Submit an article to a community", &[409]),
+        post("/api/communities/{community}/articles/{article}/manage/{action}", articles::manage, "Approve, publish, unpublish or reject a submitted article", &[409]),
 
-        post("/api/realtime/ticket", tickets::create),
+        post("/api/realtime/ticket", tickets::create, "A ticket that opens a stream where no header can be sent", &[]),
+        post("/api/users/{user}/disconnect", users::disconnect, "Refuse a user's tokens until now, and close their streams", &[]),
     ]
 }
 
@@ -71,6 +86,12 @@ pub fn routes() -> Vec<(Method, &'static str)> {
     table.map(|route| (route.method, route.path)).collect()
 }
 
+/// The OpenAPI document of all these routes.
+#[must_use]
+pub fn openapi() -> serde_json::Value {
+    openapi::document(table())
+}
+
 /// The table as a router; `demo` adds the demo's login and page.
 pub(crate) fn router(state: Arc<State>) -> Router {
     let mut router = Router::new();
@@ -79,44 +100,61 @@ pub(crate) fn router(state: Arc<State>) -> Router {
     } else {
         Vec::new()
     };
-    for route in table().into_iter().chain(demo) {
-        router = router.route(route.path, route.handler);
+    let routes = table().into_iter();
+    for (path, handler) in routes.map(|route| (route.path, route.handler)).chain(demo) {
+        router = router.route(path, handler);
     }
-    router.with_state(state)
+    router.with_state(state).merge(openapi::router())
 }
 
-/// What there is under `demo` alone.
-fn demo_table() -> Vec<Route> {
-    let mut routes = vec![post("/demo/login", demo::login)];
-    routes.extend(page::FILES.iter().map(|file| get(file.path, page::serve)));
+impl Route {
+    /// `subscriptions.subscribe`: the handler's place in the source, which is unique and stays.
+    fn name(&self) -> String {
+        let mut parts = self.source.rsplit("::");
+        let (function, module) = (parts.next(), parts.next());
+        format!(
+            "{}.{}",
+            module.unwrap_or_default(),
+            function.unwrap_or_default()
+        )
+    }
+
+    /// `subscriptions`
+    fn resource(&self) -> &'static str {
+        self.source.rsplit("::").nth(1).unwrap_or_default()
+    }
+}
+
+/// What there is under `demo` alone, for the demo's own page.
+fn demo_table() -> Vec<(&'static str, MethodRouter<Arc<State>>)> {
+    let mut routes = vec![("/demo/login", axum::routing::post(demo::login))];
+    let files = page::FILES.iter();
+    routes.extend(files.map(|file| (file.path, axum::routing::get(page::serve))));
     routes
 }
 
-fn get<T: 'static>(path: &'static str, handler: impl Handler<T, Arc<State>>) -> Route {
-    route(Method::GET, MethodFilter::GET, path, handler)
+macro_rules! methods {
+    ($($name:ident $method:ident)*) => { $(
+        fn $name<T: 'static, Parts, H>(
+            path: &'static str,
+            handler: H,
+            summary: &'static str,
+            refusals: &'static [u16],
+        ) -> Route
+        where
+            H: Handler<T, Arc<State>> + Documented<Parts>,
+        {
+            Route {
+                method: Method::$method,
+                path,
+                source: type_name_of_val(&handler),
+                handler: on(MethodFilter::$method, handler),
+                summary,
+                refusals,
+                describe: H::describe,
+            }
+        }
+    )* };
 }
 
-fn post<T: 'static>(path: &'static str, handler: impl Handler<T, Arc<State>>) -> Route {
-    route(Method::POST, MethodFilter::POST, path, handler)
-}
-
-fn put<T: 'static>(path: &'static str, handler: impl Handler<T, Arc<State>>) -> Route {
-    route(Method::PUT, MethodFilter::PUT, path, handler)
-}
-
-fn delete<T: 'static>(path: &'static str, handler: impl Handler<T, Arc<State>>) -> Route {
-    route(Method::DELETE, MethodFilter::DELETE, path, handler)
-}
-
-fn route<T: 'static>(
-    method: Method,
-    filter: MethodFilter,
-    path: &'static str,
-    handler: impl Handler<T, Arc<State>>,
-) -> Route {
-    Route {
-        method,
-        path,
-        handler: on(filter, handler),
-    }
-}
+methods! { get GET post POST put PUT delete DELETE }

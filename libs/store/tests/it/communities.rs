@@ -28,17 +28,25 @@ on_both! {
     async fn withdrawn_tokens_only_move_forward(db: &TestDb) {
         let store = db.store().await;
         users(&store, 1).await;
-        for (seconds, changed) in [(1_700_000_000, true), (1_700_000_000, false), (1_600_000_000, false), (1_700_000_001, true)] {
+        for (seconds, holds) in [
+            (1_700_000_000, 1_700_000_000),
+            (1_700_000_000, 1_700_000_000),
+            (1_600_000_000, 1_700_000_000),
+            (1_700_000_001, 1_700_000_001),
+        ] {
             let tx = store.begin(Locks::new(), None).await.unwrap();
-            assert_eq!(tx.set_not_before(id(1), seconds).await.unwrap(), changed, "{seconds}");
+            assert_eq!(tx.set_not_before(id(1), seconds).await.unwrap(), holds, "{seconds}");
             tx.commit().await.unwrap();
         }
+        let unseen = id(404);
         let tx = store.begin(Locks::new(), None).await.unwrap();
-        assert!(!tx.set_not_before(id(404), 1).await.unwrap());
-        drop(tx);
+        assert_eq!(tx.set_not_before(unseen, 1_700_000_000).await.unwrap(), 1_700_000_000);
+        tx.commit().await.unwrap();
+        let user = store.ensure_user(unseen, "mallory").await.unwrap();
+        assert_eq!((user.username.as_str(), user.not_before), ("mallory", 1_700_000_000));
         assert_eq!(store.find_user(id(1)).await.unwrap().unwrap().not_before, 1_700_000_001);
         assert_eq!(harness::snapshot(&store, id(1)).await.not_before, 1_700_000_001);
-        assert_eq!(store.count_unsent().await.unwrap(), 2);
+        assert_eq!(store.count_unsent().await.unwrap(), 3);
     }
 
     async fn who_may_know_of_a_community(db: &TestDb) {

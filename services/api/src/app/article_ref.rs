@@ -1,7 +1,10 @@
 //! An article as callers name it: by id or by slug.
 
+use std::borrow::Cow;
+
 use crier_domain::ArticleId;
 use crier_store::ArticleRef;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 
 /// Longer than any slug, in bytes.
@@ -38,6 +41,21 @@ impl TryFrom<String> for ArticleName {
             return Err(ArticleNameError);
         }
         Ok(Self(ArticleRef::parse(&text)))
+    }
+}
+
+impl JsonSchema for ArticleName {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        "ArticleName".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string", "maxLength": LONGEST, "pattern": "^[a-z0-9-]+$",
+            "description": "The article's slug or id.",
+        })
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crier_domain::{CommunityId, UserId};
 use crier_store::{Article, Locks, Reader, Status, Submitted};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::access::Access;
@@ -12,8 +13,9 @@ use super::view::{ArticleView, CommunityArticleView};
 use super::{App, access};
 
 /// What an admin does with a submitted article.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "ArticleAction")]
 pub(crate) enum Action {
     /// Wants it: submitted → approved.
     Approve,

@@ -2,6 +2,7 @@
 
 use crier_domain::{CommentId, DiscussionId, EventType, UserId};
 use crier_store::{Locks, NewComment, Page};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::access::Access;
@@ -13,7 +14,7 @@ use super::view::{self, CommentView, Moment};
 use super::{App, access};
 
 /// A page of comments, oldest first.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct CommentsView {
     comments: Vec<CommentView>,
     last_event_id: Option<String>,

@@ -2,6 +2,7 @@
 
 use crier_domain::{CommunityId, UserId};
 use crier_store::{self as store, CommunityKind, Locks, Page, Role};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::error::{AppError, Thing};
@@ -13,13 +14,13 @@ use super::{App, access};
 const MAX_ARTICLES: u32 = 1_000;
 
 /// The caller's communities and the public ones.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct CommunitiesView {
     communities: Vec<CommunityView>,
 }
 
 /// A community with its articles.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct CommunityPageView {
     #[serde(flatten)]
     community: CommunityView,

@@ -2,6 +2,7 @@
 
 use crier_domain::{CommunityId, DiscussionId, EventType, UserId};
 use crier_store::{CommunityArticle, Locks, Page, Reader};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::access::Access;
@@ -14,7 +15,7 @@ use super::view::{self, DiscussionView, Moment};
 use super::{App, access};
 
 /// A page of discussions, newest first.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct DiscussionsView {
     discussions: Vec<DiscussionView>,
     last_event_id: Option<String>,

@@ -2,6 +2,7 @@
 
 use crier_domain::{CommunityId, UserId};
 use crier_store::{Joined, Locks, Page, Role, Tx};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::access::Access;
@@ -10,7 +11,7 @@ use super::view::{self, MemberView};
 use super::{App, access};
 
 /// A page of members.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct MembersView {
     members: Vec<MemberView>,
 }

@@ -2,6 +2,7 @@
 
 use crier_domain::{ArticleId, CommunityArticleId, CommunityId, SubscriptionId, UserId};
 use crier_store::{CommunityArticle, Locks, Reader, SubscribedHow};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::access::Access;
@@ -10,19 +11,19 @@ use super::view::SubscriptionView;
 use super::{App, access};
 
 /// Whether the caller follows an article.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct StatusView {
     is_subscribed: bool,
     subscription: Option<SubscriptionView>,
 }
 
 /// All that the caller follows.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct FollowedView {
     communities: Vec<FollowedCommunityView>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct FollowedCommunityView {
     community_id: CommunityId,
     community_name: String,
@@ -30,7 +31,7 @@ struct FollowedCommunityView {
     articles: Vec<FollowedArticleView>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct FollowedArticleView {
     article_id: ArticleId,
     article_title: String,

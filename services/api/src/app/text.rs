@@ -1,7 +1,9 @@
 //! Texts that people write, checked at the edge: the inner code takes only these types.
 
+use std::borrow::Cow;
 use std::fmt;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 
 /// A text that was written and fits: not blank, no NUL (PostgreSQL can't hold one), at most `MAX`
@@ -55,6 +57,22 @@ impl<const MAX: usize> TryFrom<String> for Text<MAX> {
             return Err(TextError::TooLong(MAX));
         }
         Ok(Self(text))
+    }
+}
+
+impl<const MAX: usize> JsonSchema for Text<MAX> {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        format!("Text{MAX}").into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string", "minLength": 1, "maxLength": MAX,
+            // Something that is not white space, and nowhere U+0000.
+            "pattern": r"^[^\u0000]*[^\s\u0000][^\u0000]*$",
+        })
     }
 }
 

@@ -2,13 +2,14 @@
 
 use crier_domain::Ticket;
 use crier_domain::ticket::LIFETIME_SECONDS;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::App;
 use super::users::Person;
 
 /// A ticket as its caller gets it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct TicketView {
     ticket: String,
     /// Seconds.

@@ -1,6 +1,9 @@
 //! People: known to Crier from their first request on.
 
 use crier_domain::UserId;
+use crier_store::Locks;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::App;
 use super::error::AppError;
@@ -31,6 +34,23 @@ pub(crate) async fn recognise(app: &App, person: &Person) -> Result<(), AppError
         return Err(AppError::TokenWithdrawn);
     }
     Ok(())
+}
+
+/// What became of a disconnect.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct DisconnectedView {
+    /// Tokens issued before this moment are refused; Unix seconds.
+    not_before: i64,
+}
+
+/// Refuses all tokens of this user that were issued until now, and has gateways close the streams opened with them.
+/// A new token counts from the next second on.
+pub(crate) async fn disconnect(app: &App, user: UserId) -> Result<DisconnectedView, AppError> {
+    let tx = app.begin(Locks::new()).await?;
+    let next = super::unix_seconds().saturating_add(1);
+    let not_before = tx.set_not_before(user, next).await?;
+    app.commit(tx).await?;
+    Ok(DisconnectedView { not_before })
 }
 
 /// A name as others see it: what an identity provider put into a token may be anything.

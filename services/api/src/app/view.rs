@@ -1,10 +1,13 @@
 //! What callers get, field by field: the JSON of answers and of events.
 
+use std::borrow::Cow;
+
 use crier_domain::{
     ArticleId, CommentId, CommunityArticleId, CommunityId, DiscussionId, SubscriptionId, UserId,
 };
 use crier_store as store;
 use crier_store::{CommunityKind, Role, Status};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
 use time::OffsetDateTime;
 
@@ -35,8 +38,20 @@ impl Serialize for Moment {
     }
 }
 
+impl JsonSchema for Moment {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        "Moment".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "string", "format": "date-time"})
+    }
+}
+
 /// One subscription.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct SubscriptionView {
     id: SubscriptionId,
     community_article_id: CommunityArticleId,
@@ -60,7 +75,7 @@ impl From<store::Subscription> for SubscriptionView {
 }
 
 /// A discussion, in answers and in `new_discussion`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct DiscussionView {
     id: DiscussionId,
     community_id: CommunityId,
@@ -94,7 +109,7 @@ impl From<store::Discussion> for DiscussionView {
 }
 
 /// A comment, in answers and in `new_comment`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct CommentView {
     id: CommentId,
     discussion_id: DiscussionId,
@@ -124,7 +139,7 @@ impl From<store::Comment> for CommentView {
 }
 
 /// A community as the caller sees it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct CommunityView {
     pub(super) id: CommunityId,
     name: String,
@@ -147,7 +162,7 @@ impl From<store::CommunityView> for CommunityView {
 }
 
 /// An article in a community's list, with the caller's subscription.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct ListedArticleView {
     community_article_id: CommunityArticleId,
     article_id: ArticleId,
@@ -173,7 +188,7 @@ impl From<store::CommunityArticleView> for ListedArticleView {
 }
 
 /// An article as submitted to one community.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct CommunityArticleView {
     id: CommunityArticleId,
     community_id: CommunityId,
@@ -195,7 +210,7 @@ impl From<store::CommunityArticle> for CommunityArticleView {
 }
 
 /// An article.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct ArticleView {
     pub(super) id: ArticleId,
     title: String,
@@ -218,7 +233,7 @@ impl From<store::Article> for ArticleView {
 }
 
 /// A member of a community.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct MemberView {
     user_id: UserId,
     username: String,

@@ -4,20 +4,21 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract;
-use axum::http::StatusCode;
-use axum::response::IntoResponse;
 use crier_domain::CommunityId;
 use crier_service_kit::problem::{Problem, ValidJson, ValidPath};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::answers::Created;
 use super::identity::Caller;
 use super::object::Object;
 use crate::app::article_ref::ArticleName;
 use crate::app::articles::{self, Action};
 use crate::app::text::{Abstract, Name};
+use crate::app::view::{ArticleView, CommunityArticleView};
 use crate::state::State;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NewArticle {
     title: Name,
@@ -29,16 +30,16 @@ pub(super) async fn create(
     extract::State(state): extract::State<Arc<State>>,
     Caller(caller): Caller,
     ValidJson(Object(new)): ValidJson<Object<NewArticle>>,
-) -> Result<impl IntoResponse, Problem> {
+) -> Result<Created<ArticleView>, Problem> {
     let article = articles::create(&state.app, caller.id, &new.title, new.summary.as_ref()).await?;
-    Ok((StatusCode::CREATED, Json(article)))
+    Ok(Created(article))
 }
 
 pub(super) async fn get(
     extract::State(state): extract::State<Arc<State>>,
     Caller(caller): Caller,
     ValidPath(article): ValidPath<ArticleName>,
-) -> Result<impl IntoResponse, Problem> {
+) -> Result<Json<ArticleView>, Problem> {
     Ok(Json(articles::get(&state.app, caller.id, &article).await?))
 }
 
@@ -46,16 +47,16 @@ pub(super) async fn submit(
     extract::State(state): extract::State<Arc<State>>,
     Caller(caller): Caller,
     ValidPath((community, article)): ValidPath<(CommunityId, ArticleName)>,
-) -> Result<impl IntoResponse, Problem> {
+) -> Result<Created<CommunityArticleView>, Problem> {
     let submitted = articles::submit(&state.app, caller.id, community, &article).await?;
-    Ok((StatusCode::CREATED, Json(submitted)))
+    Ok(Created(submitted))
 }
 
 pub(super) async fn manage(
     extract::State(state): extract::State<Arc<State>>,
     Caller(caller): Caller,
     ValidPath((community, article, action)): ValidPath<(CommunityId, ArticleName, Action)>,
-) -> Result<impl IntoResponse, Problem> {
+) -> Result<Json<CommunityArticleView>, Problem> {
     let managed = articles::manage(&state.app, caller.id, community, &article, action).await?;
     Ok(Json(managed))
 }

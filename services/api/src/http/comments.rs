@@ -4,20 +4,21 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract;
-use axum::http::StatusCode;
-use axum::response::IntoResponse;
 use crier_domain::{CommentId, DiscussionId};
 use crier_service_kit::problem::{Problem, ValidJson, ValidPath, ValidQuery};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::answers::Created;
 use super::identity::Caller;
 use super::object::Object;
 use super::paging::Listing;
-use crate::app::comments;
+use crate::app::comments::{self, CommentsView};
 use crate::app::text::Content;
+use crate::app::view::CommentView;
 use crate::state::State;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NewComment {
     content: Content,
@@ -30,7 +31,7 @@ pub(super) async fn create(
     Caller(caller): Caller,
     ValidPath(discussion): ValidPath<DiscussionId>,
     ValidJson(Object(new)): ValidJson<Object<NewComment>>,
-) -> Result<impl IntoResponse, Problem> {
+) -> Result<Created<CommentView>, Problem> {
     let comment = comments::create(
         &state.app,
         caller.id,
@@ -39,7 +40,7 @@ pub(super) async fn create(
         &new.content,
     )
     .await?;
-    Ok((StatusCode::CREATED, Json(comment)))
+    Ok(Created(comment))
 }
 
 pub(super) async fn list(
@@ -47,7 +48,7 @@ pub(super) async fn list(
     Caller(caller): Caller,
     ValidPath(discussion): ValidPath<DiscussionId>,
     ValidQuery(listing): ValidQuery<Listing<CommentId>>,
-) -> Result<impl IntoResponse, Problem> {
+) -> Result<Json<CommentsView>, Problem> {
     let page = listing.page()?;
     let list = comments::list(&state.app, caller.id, discussion, page).await?;
     Ok(Json(list))

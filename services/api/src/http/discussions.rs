@@ -4,38 +4,41 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract;
-use axum::http::StatusCode;
-use axum::response::IntoResponse;
 use crier_domain::{CommunityId, DiscussionId};
 use crier_service_kit::problem::{Problem, ValidJson, ValidPath, ValidQuery};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::answers::Created;
 use super::identity::Caller;
 use super::object::Object;
 use super::paging::page;
 use crate::app::article_ref::ArticleName;
-use crate::app::discussions;
+use crate::app::discussions::{self, DiscussionsView};
+use crate::app::list::MAX_LIMIT;
 use crate::app::text::{Content, Topic};
+use crate::app::view::DiscussionView;
 use crate::state::State;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Place {
     community_id: CommunityId,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NewDiscussion {
     topic: Topic,
     content: Content,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Listing {
     community_id: CommunityId,
     after: Option<DiscussionId>,
+    #[schemars(range(min = 1, max = MAX_LIMIT))]
     limit: Option<u32>,
 }
 
@@ -45,7 +48,7 @@ pub(super) async fn create(
     ValidPath(article): ValidPath<ArticleName>,
     ValidQuery(place): ValidQuery<Place>,
     ValidJson(Object(new)): ValidJson<Object<NewDiscussion>>,
-) -> Result<impl IntoResponse, Problem> {
+) -> Result<Created<DiscussionView>, Problem> {
     let discussion = discussions::create(
         &state.app,
         caller.id,
@@ -55,7 +58,7 @@ pub(super) async fn create(
         &new.content,
     )
     .await?;
-    Ok((StatusCode::CREATED, Json(discussion)))
+    Ok(Created(discussion))
 }
 
 pub(super) async fn list(
@@ -63,7 +66,7 @@ pub(super) async fn list(
     Caller(caller): Caller,
     ValidPath(article): ValidPath<ArticleName>,
     ValidQuery(listing): ValidQuery<Listing>,
-) -> Result<impl IntoResponse, Problem> {
+) -> Result<Json<DiscussionsView>, Problem> {
     let page = page(listing.after, listing.limit)?;
     let list =
         discussions::list(&state.app, caller.id, listing.community_id, &article, page).await?;
@@ -74,6 +77,6 @@ pub(super) async fn get(
     extract::State(state): extract::State<Arc<State>>,
     Caller(caller): Caller,
     ValidPath(id): ValidPath<DiscussionId>,
-) -> Result<impl IntoResponse, Problem> {
+) -> Result<Json<DiscussionView>, Problem> {
     Ok(Json(discussions::get(&state.app, caller.id, id).await?))
 }

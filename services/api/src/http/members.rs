@@ -4,21 +4,22 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract;
-use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
 use crier_domain::{CommunityId, UserId};
 use crier_service_kit::problem::{Problem, ValidJson, ValidPath, ValidQuery};
 use crier_store::Role;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::answers::{Left, NoContent};
 use super::identity::Caller;
 use super::object::Object;
 use super::paging::Listing;
 use super::words::word;
-use crate::app::members;
+use crate::app::members::{self, MembersView};
+use crate::app::view::MemberView;
 use crate::state::State;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Membership {
     #[serde(deserialize_with = "word")]
@@ -26,8 +27,9 @@ pub(super) struct Membership {
 }
 
 /// The last part of `manage-member/{user}/{action}`.
-#[derive(Clone, Copy, Deserialize)]
+#[derive(Clone, Copy, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "MemberAction")]
 pub(super) enum Action {
     PromoteAdmin,
     PromoteModerator,
@@ -56,7 +58,7 @@ pub(super) async fn list(
     Caller(caller): Caller,
     ValidPath(community): ValidPath<CommunityId>,
     ValidQuery(listing): ValidQuery<Listing<UserId>>,
-) -> Result<impl IntoResponse, Problem> {
+) -> Result<Json<MembersView>, Problem> {
     let page = listing.page()?;
     Ok(Json(
         members::list(&state.app, caller.id, community, page).await?,
@@ -67,7 +69,7 @@ pub(super) async fn join(
     extract::State(state): extract::State<Arc<State>>,
     Caller(caller): Caller,
     ValidPath(community): ValidPath<CommunityId>,
-) -> Result<impl IntoResponse, Problem> {
+) -> Result<Json<MemberView>, Problem> {
     let member = members::join(&state.app, caller.id, community).await?;
     Ok(Json(member))
 }
@@ -76,9 +78,9 @@ pub(super) async fn leave(
     extract::State(state): extract::State<Arc<State>>,
     Caller(caller): Caller,
     ValidPath(community): ValidPath<CommunityId>,
-) -> Result<StatusCode, Problem> {
+) -> Result<NoContent, Problem> {
     members::leave(&state.app, caller.id, community).await?;
-    Ok(StatusCode::NO_CONTENT)
+    Ok(NoContent)
 }
 
 pub(super) async fn put(
@@ -86,7 +88,7 @@ pub(super) async fn put(
     Caller(caller): Caller,
     ValidPath((community, user)): ValidPath<(CommunityId, UserId)>,
     ValidJson(Object(membership)): ValidJson<Object<Membership>>,
-) -> Result<impl IntoResponse, Problem> {
+) -> Result<Json<MemberView>, Problem> {
     let member = members::put(&state.app, caller.id, community, user, membership.role).await?;
     Ok(Json(member))
 }
@@ -95,15 +97,15 @@ pub(super) async fn manage(
     extract::State(state): extract::State<Arc<State>>,
     Caller(caller): Caller,
     ValidPath((community, user, action)): ValidPath<(CommunityId, UserId, Action)>,
-) -> Result<Response, Problem> {
+) -> Result<Left<MemberView>, Problem> {
     match action.role() {
         Some(role) => {
             let member = members::set_role(&state.app, caller.id, community, user, role).await?;
-            Ok(Json(member).into_response())
+            Ok(Left::Value(member))
         }
         None => {
             members::remove(&state.app, caller.id, community, user).await?;
-            Ok(StatusCode::NO_CONTENT.into_response())
+            Ok(Left::Nothing)
         }
     }
 }

@@ -2,15 +2,17 @@
 
 use crier_service_kit::problem::Problem;
 use crier_store::Page;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::app::list::MAX_LIMIT;
 
 /// The two parameters; each is optional.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Listing<Id> {
     after: Option<Id>,
+    #[schemars(range(min = 1, max = MAX_LIMIT))]
     limit: Option<u32>,
 }
 

@@ -4,25 +4,26 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract;
-use axum::http::StatusCode;
-use axum::response::IntoResponse;
 use crier_domain::{CommunityArticleId, CommunityId, SubscriptionId};
 use crier_service_kit::problem::{Problem, ValidJson, ValidPath, ValidQuery};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::answers::{Ensured, NoContent};
 use super::identity::Caller;
 use super::object::Object;
-use crate::app::subscriptions;
+use crate::app::subscriptions::{self, FollowedView, StatusView};
+use crate::app::view::SubscriptionView;
 use crate::state::State;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Target {
     community_article_id: CommunityArticleId,
     community_id: CommunityId,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Change {
     is_active: bool,
@@ -32,7 +33,7 @@ pub(super) async fn subscribe(
     extract::State(state): extract::State<Arc<State>>,
     Caller(caller): Caller,
     ValidJson(Object(target)): ValidJson<Object<Target>>,
-) -> Result<impl IntoResponse, Problem> {
+) -> Result<Ensured<SubscriptionView>, Problem> {
     let (created, subscription) = subscriptions::subscribe(
         &state.app,
         caller.id,
@@ -40,21 +41,19 @@ pub(super) async fn subscribe(
         target.community_article_id,
     )
     .await?;
-    let status = if created {
-        StatusCode::CREATED
-    } else {
-        StatusCode::OK
-    };
-    Ok((status, Json(subscription)))
+    Ok(Ensured {
+        is_new: created,
+        value: subscription,
+    })
 }
 
 pub(super) async fn unsubscribe(
     extract::State(state): extract::State<Arc<State>>,
     Caller(caller): Caller,
     ValidPath(id): ValidPath<SubscriptionId>,
-) -> Result<StatusCode, Problem> {
+) -> Result<NoContent, Problem> {
     subscriptions::set(&state.app, caller.id, id, false).await?;
-    Ok(StatusCode::NO_CONTENT)
+    Ok(NoContent)
 }
 
 pub(super) async fn set(
@@ -62,7 +61,7 @@ pub(super) async fn set(
     Caller(caller): Caller,
     ValidPath(id): ValidPath<SubscriptionId>,
     ValidJson(Object(change)): ValidJson<Object<Change>>,
-) -> Result<impl IntoResponse, Problem> {
+) -> Result<Json<SubscriptionView>, Problem> {
     let subscription = subscriptions::set(&state.app, caller.id, id, change.is_active).await?;
     Ok(Json(subscription))
 }
@@ -71,7 +70,7 @@ pub(super) async fn status(
     extract::State(state): extract::State<Arc<State>>,
     Caller(caller): Caller,
     ValidQuery(target): ValidQuery<Target>,
-) -> Result<impl IntoResponse, Problem> {
+) -> Result<Json<StatusView>, Problem> {
     let status = subscriptions::status(
         &state.app,
         caller.id,
@@ -85,6 +84,6 @@ pub(super) async fn status(
 pub(super) async fn list(
     extract::State(state): extract::State<Arc<State>>,
     Caller(caller): Caller,
-) -> Result<impl IntoResponse, Problem> {
+) -> Result<Json<FollowedView>, Problem> {
     Ok(Json(subscriptions::list(&state.app, caller.id).await?))
 }

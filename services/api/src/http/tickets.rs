@@ -4,15 +4,14 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract;
-use axum::response::IntoResponse;
 
 use super::identity::Caller;
-use crate::app::tickets;
+use crate::app::tickets::{self, TicketView};
 use crate::state::State;
 
 pub(super) async fn create(
     extract::State(state): extract::State<Arc<State>>,
     Caller(caller): Caller,
-) -> impl IntoResponse {
+) -> Json<TicketView> {
     Json(tickets::create(&state.app, &caller))
 }

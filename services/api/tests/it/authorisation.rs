@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::fixture::{Person, Place, Service, expect, id, signer};
 
-/// What one route answers to whom. Without a valid token it is 401, with a service token 403, always.
+/// What one route answers to whom. Without a valid token it is 401, always.
 struct Row {
     method: Method,
     /// As it stands in the route table.
@@ -20,12 +20,14 @@ struct Row {
     answers: Answers,
 }
 
-/// The statuses for an outsider of a private community, of a hidden one, a member and the admin.
+/// The statuses for an outsider of a private community, of a hidden one, a member, the admin, and the application's
+/// own backend.
 struct Answers {
     outsider: u16,
     hidden_outsider: u16,
     member: u16,
     admin: u16,
+    backend: u16,
 }
 
 const fn answers(outsider: u16, hidden_outsider: u16, member: u16, admin: u16) -> Answers {
@@ -34,6 +36,19 @@ const fn answers(outsider: u16, hidden_outsider: u16, member: u16, admin: u16) -
         hidden_outsider,
         member,
         admin,
+        backend: 403,
+    }
+}
+
+/// For the backend alone.
+const fn backend(status: u16) -> Answers {
+    answers(403, 403, 403, 403).or_backend(status)
+}
+
+impl Answers {
+    /// And for the backend.
+    const fn or_backend(self, backend: u16) -> Self {
+        Self { backend, ..self }
     }
 }
 
@@ -166,6 +181,8 @@ fn rows() -> Vec<Row> {
 
         row(M::POST, "/api/realtime/ticket", |_| "/api/realtime/ticket".into(),
             no_body, answers(200, 200, 200, 200)),
+        row(M::POST, "/api/users/{user}/disconnect", |_| "/api/users/1000000/disconnect".into(),
+            no_body, backend(202)),
     ]
 }
 
@@ -235,28 +252,29 @@ async fn everyone_gets_what_the_table_says() {
             assert_eq!(found, expected, "{method} {route} as {who}: {body}");
         }
         let stage = Stage::set(&people, "private", &people.admin).await;
-        for (who, http, expected) in strangers(&service.http) {
+        for (who, http) in strangers(&service.http) {
             let (found, body) = status(&http, &row, &stage).await;
-            assert_eq!(found, expected, "{method} {route} {who}: {body}");
+            assert_eq!(found, 401, "{method} {route} {who}: {body}");
         }
+        let (found, body) = status(&service.backend(), &row, &stage).await;
+        let expected = row.answers.backend;
+        assert_eq!(found, expected, "{method} {route} as the backend: {body}");
     }
     service.end().await;
 }
 
-/// Callers that are no users.
-fn strangers(http: &HttpClient) -> Vec<(&'static str, HttpClient, u16)> {
+/// Callers whom nobody knows.
+fn strangers(http: &HttpClient) -> Vec<(&'static str, HttpClient)> {
     let minute = Duration::from_secs(60);
     let good = signer().sign_user(1, "alice", minute).unwrap();
     let expired = signer().sign_user(1, "alice", Duration::ZERO).unwrap();
-    let service = signer().sign_service(minute).unwrap();
     let (unsigned, _) = good.rsplit_once('.').unwrap();
     let none = format!("eyJhbGciOiJub25lIn0.{}.", good.split('.').nth(1).unwrap());
     vec![
-        ("without a token", http.clone(), 401),
-        ("with an expired token", http.with_token(expired), 401),
-        ("with a token cut short", http.with_token(unsigned), 401),
-        ("with alg none", http.with_token(none), 401),
-        ("with a service token", http.with_token(service), 403),
+        ("without a token", http.clone()),
+        ("with an expired token", http.with_token(expired)),
+        ("with a token cut short", http.with_token(unsigned)),
+        ("with alg none", http.with_token(none)),
     ]
 }
 

@@ -127,6 +127,12 @@ impl Service {
         }
     }
 
+    /// The application's own backend.
+    pub(crate) fn backend(&self) -> HttpClient {
+        let token = signer().sign_service(Duration::from_secs(600));
+        self.http.with_token(token.unwrap())
+    }
+
     /// A person whom the service knows.
     pub(crate) async fn known(&self, id: i64, name: &str) -> Person {
         let person = self.person(id, name);

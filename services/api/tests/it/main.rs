@@ -13,6 +13,7 @@ mod demo;
 mod fixture;
 mod log;
 mod membership;
+mod openapi;
 mod operation;
 mod shapes;
 mod subscriptions;
