@@ -10,7 +10,7 @@ use crier_service_kit::auth::{AuthConfig, Signer};
 use crier_service_kit::config::Secret;
 use crier_service_kit::telemetry::{self, TelemetryConfig, TelemetryGuard};
 use crier_store::{DatabaseConfig, Store};
-use crier_testkit::{Answer, HttpClient};
+use crier_testkit::{Answer, HttpClient, Postgres, TestDatabase};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -79,6 +79,18 @@ impl Service {
         let mut config = config(&dir);
         change(&mut config);
         Self::at(dir, config).await
+    }
+
+    /// On a PostgreSQL database of its own, which has to be kept for as long as the service runs.
+    pub(crate) async fn on_postgres() -> (Self, TestDatabase) {
+        let database = Postgres::database().await;
+        let url = Secret::new(database.url());
+        let service = Self::with(|config| {
+            config.database.url = url;
+            config.database.max_connections = 16;
+            config.database.migrate_on_start = Some(true);
+        });
+        (service.await, database)
     }
 
     async fn at(dir: TempDir, config: Config) -> Self {

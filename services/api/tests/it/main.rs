@@ -15,5 +15,6 @@ mod log;
 mod membership;
 mod openapi;
 mod operation;
+mod races;
 mod shapes;
 mod subscriptions;
