@@ -11,6 +11,7 @@ mod authorisation;
 mod bad_input;
 mod demo;
 mod fixture;
+mod hidden;
 mod log;
 mod membership;
 mod openapi;
