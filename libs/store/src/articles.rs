@@ -12,8 +12,6 @@ use crate::tx::Tx;
 const LONGEST_SLUG: usize = 200;
 /// Room that a slug leaves for `-` and what makes it unique.
 const SUFFIX: usize = 12;
-/// So many numbers are tried (`title`, `title-2`, …) before a random one.
-const NUMBERED: u32 = 20;
 
 /// How a path names an article.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,7 +68,8 @@ impl Reader {
 }
 
 impl Tx {
-    /// Makes an article with a slug from its title: `title`, or `title-2` and so on where that is taken.
+    /// Makes an article with a slug from its title, and something random behind it where that is taken: counting up
+    /// would cost a statement for each article of that title.
     ///
     /// # Errors
     /// [`StoreError::Missing`] for an unknown submitter.
@@ -80,17 +79,11 @@ impl Tx {
         title: &str,
         summary: &str,
     ) -> Result<Article, StoreError> {
-        let base = slug(title);
-        for number in 1..=NUMBERED {
-            let slug = match number {
-                1 => base.clone(),
-                n => format!("{base}-{n}"),
-            };
-            if let Some(article) = self.try_article(submitter, title, &slug, summary).await? {
-                return Ok(article);
-            }
+        let plain = slug(title);
+        if let Some(article) = self.try_article(submitter, title, &plain, summary).await? {
+            return Ok(article);
         }
-        let slug = format!("{base}-{:08x}", rand::random::<u32>());
+        let slug = format!("{plain}-{:08x}", rand::random::<u32>());
         let taken = || {
             let text = format!("slug {slug} is taken");
             StoreError::Exists(DatabaseError(sea_orm::DbErr::Custom(text)))

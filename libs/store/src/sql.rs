@@ -4,6 +4,8 @@
 //! the number of binds matters and a prepared statement serves lists of all lengths.
 
 use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sea_orm::{
@@ -39,9 +41,20 @@ pub(crate) struct Db {
     pub(crate) statement_timeout: Duration,
     /// How many connections the pool holds at most.
     pub(crate) connections: u32,
+    /// How many statements have been sent, by all of one store.
+    pub(crate) sent: Arc<AtomicU64>,
 }
 
 impl Db {
+    /// The same in this transaction.
+    pub(crate) fn within(&self, tx: DatabaseTransaction) -> Self {
+        Self {
+            target: Target::Transaction(tx),
+            sent: Arc::clone(&self.sent),
+            ..*self
+        }
+    }
+
     /// Runs a query for all its rows.
     pub(crate) async fn all(&self, sql: &str, values: Vec<Value>) -> Result<Vec<Row>, StoreError> {
         let statement = self.statement(sql, values);
@@ -116,6 +129,7 @@ impl Db {
         &self,
         work: impl Future<Output = Result<T, DbErr>>,
     ) -> Result<T, StoreError> {
+        self.sent.fetch_add(1, Ordering::Relaxed);
         match timeout(self.statement_timeout, work).await {
             Ok(done) => Ok(done?),
             Err(_) => Err(StoreError::timeout()),

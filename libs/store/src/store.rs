@@ -1,6 +1,7 @@
 //! [`Store`], the open database, and [`Reader`], where questions stand.
 
 use std::ops::Deref;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -63,7 +64,9 @@ impl Store {
     pub async fn connect(config: &DatabaseConfig) -> Result<Self, StoreError> {
         let pools = connect::open(config).await?;
         let (wake, notifier) = wake::start(pools.signals.clone());
+        let sent = Arc::default();
         let db = |pool: DatabaseConnection| Db {
+            sent: Arc::clone(&sent),
             backend: pool.get_database_backend(),
             target: Target::Pool(pool),
             statement_timeout: config.statement_timeout,
@@ -103,12 +106,7 @@ impl Store {
             Ok(tx.map_err(|_| StoreError::timeout())??)
         };
         let tx = db.on_a_live_connection(begin).await?;
-        Ok(Reader {
-            db: Db {
-                target: Target::Transaction(tx),
-                ..*db
-            },
-        })
+        Ok(Reader { db: db.within(tx) })
     }
 
     /// Signalled after each commit that added outbox rows: by this process, and with [`Store::listen`] by others.
@@ -127,13 +125,22 @@ impl Store {
         }
     }
 
-    /// Whether the database answers.
+    /// How many statements this process has sent, begin and commit of transactions apart.
+    #[must_use]
+    pub fn statements(&self) -> u64 {
+        self.db.sent.load(Ordering::Relaxed)
+    }
+
+    /// Whether the database answers. Not counted among the statements: it is no caller's.
     ///
     /// # Errors
     /// When it does not.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        self.db.only("SELECT 1 AS one", Vec::new()).await?;
-        Ok(())
+        let ping = async || -> Result<(), StoreError> {
+            let answer = timeout(self.inner.longest_begin(), self.inner.readers.ping()).await;
+            Ok(answer.map_err(|_| StoreError::timeout())??)
+        };
+        self.db.on_a_live_connection(ping).await
     }
 
     /// Closes all connections, waiting a few seconds for those in use. Calls after it are refused.

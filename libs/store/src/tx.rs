@@ -140,10 +140,7 @@ impl Store {
     async fn try_begin(&self, locks: &Locks) -> Result<Db, StoreError> {
         let writer = &self.inner.writer;
         let tx = self.inner.begin_write().await?;
-        let db = Db {
-            target: Target::Transaction(tx),
-            ..*writer
-        };
+        let db = writer.within(tx);
         if writer.backend == DbBackend::Postgres {
             let ms = writer.statement_timeout.as_millis();
             let take = locks.statements();

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crier_bus::Bus;
 use crier_outbox::Stats;
+use crier_store::Store;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::counter::ConstCounter;
@@ -26,7 +27,12 @@ pub(crate) struct Metrics {
 
 impl Metrics {
     /// Makes the metrics, and has `registry` show them and what the relay and the connection to NATS tell.
-    pub(crate) fn register(registry: &mut Registry, relay: Arc<Stats>, bus: Bus) -> Self {
+    pub(crate) fn register(
+        registry: &mut Registry,
+        relay: Arc<Stats>,
+        bus: Bus,
+        store: Store,
+    ) -> Self {
         let metrics = Self {
             commit: Histogram::new(COMMIT_BUCKETS),
         };
@@ -36,7 +42,7 @@ impl Metrics {
             Unit::Seconds,
             metrics.commit.clone(),
         );
-        registry.register_collector(Box::new(Figures { relay, bus }));
+        registry.register_collector(Box::new(Figures { relay, bus, store }));
         metrics
     }
 
@@ -50,6 +56,7 @@ impl Metrics {
 struct Figures {
     relay: Arc<Stats>,
     bus: Bus,
+    store: Store,
 }
 
 impl fmt::Debug for Figures {
@@ -62,6 +69,11 @@ impl Collector for Figures {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let (stats, bus) = (&self.relay, self.bus.stats());
         let counters = [
+            (
+                "store_statements",
+                "Statements sent to the database, begin and commit apart",
+                self.store.statements(),
+            ),
             (
                 "relay_published",
                 "Messages acknowledged at their own sequence",

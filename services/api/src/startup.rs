@@ -109,7 +109,7 @@ pub async fn build(config: Config) -> Result<Api, ApiError> {
     let app = App {
         store: store.clone(),
         keys,
-        metrics: Metrics::register(&mut registry, relay.stats(), bus.clone()),
+        metrics: Metrics::register(&mut registry, relay.stats(), bus.clone(), store.clone()),
     };
     if signer.is_some() {
         let seeded = demo::seed(&app).await;

@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use super::{Position, Term};
 use crate::error::StoreError;
-use crate::sql::{Db, Target, millis, pair_list, values};
+use crate::sql::{Target, millis, pair_list, values};
 use crate::store::Store;
 
 /// The most sent rows that one call deletes, so that no other writer waits long.
@@ -87,10 +87,7 @@ impl Store {
     ) -> Result<bool, StoreError> {
         let writer = &self.inner.writer;
         let tx = self.inner.begin_write().await?;
-        let db = Db {
-            target: Target::Transaction(tx),
-            ..*writer
-        };
+        let db = writer.within(tx);
         let current = match position {
             Some(position) => {
                 let (epoch, seq) = position.to_columns();

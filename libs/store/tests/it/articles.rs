@@ -26,9 +26,8 @@ on_both! {
         slugs.sort();
         slugs.dedup();
         assert_eq!(slugs.len(), 30);
-        for expected in ["gpt-5-architecture", "gpt-5-architecture-2", "gpt-5-architecture-20"] {
-            assert!(slugs.iter().any(|slug| slug == expected), "{expected}");
-        }
+        assert_eq!(slugs[0], "gpt-5-architecture");
+        assert!(slugs.iter().all(|slug| slug.starts_with("gpt-5-architecture")), "{slugs:?}");
     }
 
     async fn by_slug_or_id_for_those_who_may_read_it(db: &TestDb) {

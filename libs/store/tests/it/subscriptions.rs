@@ -113,16 +113,17 @@ on_both! {
         let list = world.store.followed(world.bob).await.unwrap();
         let shape: Vec<_> = list
             .iter()
-            .map(|c| (c.community_id, c.is_admin, c.articles.iter().map(|a| a.article_slug.as_str()).collect::<Vec<_>>()))
+            .map(|c| (c.community_id, c.is_admin, c.articles.iter().map(|a| a.article_id).collect::<Vec<_>>()))
             .collect();
         assert_eq!(
             shape,
             [
-                (world.community, false, vec!["gpt-5-architecture", "gpt-5-architecture-2"]),
-                (own, true, vec!["gpt-5-architecture-3"]),
+                (world.community, false, vec![world.article.article_id, second.article_id]),
+                (own, true, vec![third.article_id]),
             ]
         );
         assert_eq!(list[0].articles[0].community_article_id, world.article.id);
+        assert_eq!(list[0].articles[0].article_slug, "gpt-5-architecture");
     }
 
     async fn a_removed_member_follows_nothing_and_returns_to_nothing(db: &TestDb) {

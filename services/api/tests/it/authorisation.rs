@@ -11,10 +11,10 @@ use serde_json::{Value, json};
 use crate::fixture::{Person, Place, Service, expect, id, signer};
 
 /// What one route answers to whom. Without a valid token it is 401, always.
-struct Row {
-    method: Method,
+pub(crate) struct Row {
+    pub(crate) method: Method,
     /// As it stands in the route table.
-    route: &'static str,
+    pub(crate) route: &'static str,
     path: fn(&Stage) -> String,
     body: fn(&Stage) -> Option<Value>,
     answers: Answers,
@@ -53,14 +53,14 @@ impl Answers {
 }
 
 /// A community made for one call, so that no call meets what another left.
-struct Stage {
+pub(crate) struct Stage {
     /// Published; the member follows it.
-    place: Place,
+    pub(crate) place: Place,
     /// Submitted by the member.
     waiting: Place,
     /// Made by the caller, submitted nowhere.
     fresh: i64,
-    discussion: i64,
+    pub(crate) discussion: i64,
     /// The member's.
     subscription: i64,
     /// One more member.
@@ -69,16 +69,35 @@ struct Stage {
     newcomer: i64,
 }
 
-struct People {
-    admin: Person,
-    member: Person,
+impl Row {
+    /// Whether people are refused, whoever they are.
+    pub(crate) fn is_for_backend(&self) -> bool {
+        self.answers.admin == 403
+    }
+}
+
+pub(crate) struct People {
+    pub(crate) admin: Person,
+    pub(crate) member: Person,
     outsider: Person,
     bystander: Person,
     newcomer: Person,
 }
 
+impl People {
+    pub(crate) async fn meet(service: &Service) -> Self {
+        Self {
+            admin: service.known(1, "alice").await,
+            member: service.known(2, "bob").await,
+            outsider: service.known(3, "carol").await,
+            bystander: service.known(4, "dave").await,
+            newcomer: service.known(5, "erin").await,
+        }
+    }
+}
+
 impl Stage {
-    async fn set(people: &People, kind: &str, caller: &Person) -> Self {
+    pub(crate) async fn set(people: &People, kind: &str, caller: &Person) -> Self {
         let People {
             admin,
             member,
@@ -128,7 +147,7 @@ fn row(
 }
 
 #[rustfmt::skip]
-fn rows() -> Vec<Row> {
+pub(crate) fn rows() -> Vec<Row> {
     use Method as M;
     vec![
         row(M::POST, "/api/discussions/subscribe", |_| "/api/discussions/subscribe".into(),
@@ -171,7 +190,7 @@ fn rows() -> Vec<Row> {
             no_body, answers(403, 404, 403, 204)),
 
         row(M::POST, "/api/articles", |_| "/api/articles".into(),
-            |_| Some(json!({"title": "T"})), answers(201, 201, 201, 201)),
+            |s| Some(json!({"title": format!("Paper {}", s.fresh)})), answers(201, 201, 201, 201)),
         row(M::GET, "/api/articles/{article}", |s| format!("/api/articles/{}", s.place.article),
             no_body, answers(404, 404, 200, 200)),
         row(M::POST, "/api/communities/{community}/articles/{article}/submit", |s| format!("/api/communities/{}/articles/{}/submit", s.place.community, s.fresh),
@@ -198,7 +217,7 @@ fn every_route_has_a_row() {
     assert_eq!(routes, rows);
 }
 
-async fn status(http: &HttpClient, row: &Row, stage: &Stage) -> (u16, Value) {
+pub(crate) async fn status(http: &HttpClient, row: &Row, stage: &Stage) -> (u16, Value) {
     let body = (row.body)(stage).map(|body| Bytes::from(body.to_string()));
     let answer = http
         .call(row.method.clone(), &(row.path)(stage), body)
@@ -215,13 +234,7 @@ async fn status(http: &HttpClient, row: &Row, stage: &Stage) -> (u16, Value) {
 #[tokio::test]
 async fn everyone_gets_what_the_table_says() {
     let service = Service::start().await;
-    let people = People {
-        admin: service.known(1, "alice").await,
-        member: service.known(2, "bob").await,
-        outsider: service.known(3, "carol").await,
-        bystander: service.known(4, "dave").await,
-        newcomer: service.known(5, "erin").await,
-    };
+    let people = People::meet(&service).await;
     for row in rows() {
         let (method, route) = (&row.method, row.route);
         let callers = [

@@ -18,4 +18,5 @@ mod openapi;
 mod operation;
 mod races;
 mod shapes;
+mod statements;
 mod subscriptions;

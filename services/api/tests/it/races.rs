@@ -40,7 +40,6 @@ on_both! {
     all_admins_who_leave_at_once_leave_one
     joining_during_a_removal_ends_in_one_of_both
     subscribing_during_a_removal_leaves_no_outsider_subscribed
-    subscribing_while_the_community_turns_public_leaves_nobody_subscribed
     publishing_during_a_removal_subscribes_no_outsider
     an_article_is_submitted_once
 }
@@ -194,24 +193,6 @@ async fn subscribing_during_a_removal_leaves_no_outsider_subscribed(service: &Se
             &alice.manage_member(place.community, bob.id, "remove").await,
             204,
         );
-    }
-}
-
-async fn subscribing_while_the_community_turns_public_leaves_nobody_subscribed(service: &Service) {
-    let (alice, bob, place) = scene(service, "private").await;
-    alice.put_member(place.community, &bob, "member").await;
-    let path = format!("/api/communities/{}/", place.community);
-    for _ in 0..ROUNDS {
-        let (subscribed, turned) = tokio::join!(
-            bob.subscribe(place),
-            alice.put(&path, json!({"type": "public"})),
-        );
-        all_are(&[subscribed], &[200, 201, 400]);
-        all_are(&[turned], &[200]);
-        assert!(bob.follows().await.is_empty());
-        assert!(alice.follows().await.is_empty());
-        expect(&alice.put(&path, json!({"type": "hidden"})).await, 200);
-        assert_eq!(alice.follows().await, [place.community_article]);
     }
 }
 
