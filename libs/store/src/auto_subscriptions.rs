@@ -91,7 +91,7 @@ impl Tx {
         };
         let (fitting, full): (Vec<_>, Vec<_>) = missing.into_iter().partition(fits);
         let users: Vec<UserId> = fitting.into_iter().map(|(user, _)| user).collect();
-        let fences = self.outbox_users(&users).await?;
+        let fences = self.outbox_users(&users, scope.community).await?;
         if !fences.is_empty() {
             self.activate(
                 scope,

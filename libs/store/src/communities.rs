@@ -108,7 +108,7 @@ impl Tx {
             }
             (CommunityKind::Private | CommunityKind::Hidden, CommunityKind::Public) => {
                 self.end_all_subscriptions(id).await?;
-                self.outbox_users(&self.member_ids(id).await?).await?;
+                self.outbox_users(&self.member_ids(id).await?, id).await?;
                 Ok(Some(AutoSubscribed::default()))
             }
             _ => Ok(Some(AutoSubscribed::default())),
@@ -117,7 +117,7 @@ impl Tx {
 
     /// The community enters all its members' snapshots: one row each, which is the membership's fence.
     async fn renew_memberships(&self, id: CommunityId) -> Result<(), StoreError> {
-        let fences = self.outbox_users(&self.member_ids(id).await?).await?;
+        let fences = self.outbox_users(&self.member_ids(id).await?, id).await?;
         let fences = pair_list(fences.iter().map(|(user, fence)| (user.get(), fence.0)));
         let sql = "UPDATE memberships SET fence = f.b FROM {pairs:2} f
             WHERE memberships.community_id = $1 AND memberships.user_id = f.a";

@@ -101,7 +101,7 @@ impl Tx {
             return Ok(Joined::Already(role));
         }
         self.needs_room(user).await?;
-        let fence = self.outbox_user(user).await?;
+        let fence = self.outbox_user(user, community).await?;
         let sql = "INSERT INTO memberships (community_id, user_id, role, fence, joined_at)
             VALUES ($1, $2, $3, $4, $5)";
         let values = values![
@@ -147,7 +147,7 @@ impl Tx {
             return Ok(false);
         }
         self.end_subscriptions(user, community).await?;
-        self.outbox_user(user).await?;
+        self.outbox_user(user, community).await?;
         Ok(true)
     }
 

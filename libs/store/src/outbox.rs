@@ -1,6 +1,6 @@
 //! Rows for the relay, added by changes in their own transaction.
 
-use crier_domain::{Audience, Event, OutboxId, UserId};
+use crier_domain::{Audience, CommunityId, Event, OutboxId, UserId};
 
 use crate::error::StoreError;
 use crate::sql::{id_list, now_ms, values};
@@ -37,13 +37,20 @@ impl Tx {
         Ok(OutboxId(row.number("id")?))
     }
 
-    /// Adds "what this user may receive has changed". Its id is the fence of what becomes active with it.
+    /// Adds "what this user may receive of this community has changed". Its id is the fence of what becomes active
+    /// with it. The community's later events wait for the user's snapshot, those of others don't.
     ///
     /// # Errors
-    /// When the database fails.
-    pub async fn outbox_user(&self, user: UserId) -> Result<OutboxId, StoreError> {
-        let sql = "INSERT INTO outbox (user_id, traceparent, created_at) VALUES ($1, $2, $3) RETURNING id";
-        let values = values![user.get(), self.trace.clone(), now_ms()];
+    /// [`StoreError::NotLocked`] without the community's exclusive lock.
+    pub async fn outbox_user(
+        &self,
+        user: UserId,
+        community: CommunityId,
+    ) -> Result<OutboxId, StoreError> {
+        self.needs_exclusive(community)?;
+        let sql = "INSERT INTO outbox (user_id, community_id, traceparent, created_at) VALUES ($1, $2, $3, $4)
+            RETURNING id";
+        let values = values![user.get(), community.get(), self.trace.clone(), now_ms()];
         let row = self.db.only(sql, values).await?;
         self.added_rows();
         Ok(OutboxId(row.number("id")?))
@@ -52,21 +59,40 @@ impl Tx {
     /// Adds one row for each of these users, in one statement.
     ///
     /// # Errors
-    /// When the database fails.
+    /// [`StoreError::NotLocked`] without the community's exclusive lock.
     pub async fn outbox_users(
         &self,
         users: &[UserId],
+        community: CommunityId,
     ) -> Result<Vec<(UserId, OutboxId)>, StoreError> {
+        self.needs_exclusive(community)?;
         if users.is_empty() {
             return Ok(Vec::new());
         }
-        let sql = "INSERT INTO outbox (user_id, traceparent, created_at)
-            SELECT u.id, $2, $3 FROM {ids:1} u ORDER BY u.id RETURNING id, user_id";
-        let values = values![id_list(users), self.trace.clone(), now_ms()];
+        let sql = "INSERT INTO outbox (user_id, community_id, traceparent, created_at)
+            SELECT u.id, $2, $3, $4 FROM {ids:1} u ORDER BY u.id RETURNING id, user_id";
+        let values = values![
+            id_list(users),
+            community.get(),
+            self.trace.clone(),
+            now_ms()
+        ];
         let rows = self.db.all(sql, values).await?;
         self.added_rows();
         rows.iter()
             .map(|row| Ok((row.id("user_id")?, OutboxId(row.number("id")?))))
             .collect()
+    }
+    /// Adds "something about this user has changed wherever they are a member": one row for each of their
+    /// communities, so that no later event of any passes the user's snapshot, and one without a community, which
+    /// the relay takes first.
+    pub(crate) async fn outbox_user_everywhere(&self, user: UserId) -> Result<(), StoreError> {
+        let sql = "INSERT INTO outbox (user_id, community_id, traceparent, created_at)
+            SELECT $1, c.id, $2, $3 FROM (
+                SELECT NULL AS id UNION ALL SELECT community_id FROM memberships WHERE user_id = $1) c";
+        let values = values![user.get(), self.trace.clone(), now_ms()];
+        self.db.run(sql, values).await?;
+        self.added_rows();
+        Ok(())
     }
 }

@@ -127,7 +127,7 @@ impl Tx {
             None => SubscribedHow::New,
         };
         self.needs_room(user).await?;
-        let fence = self.outbox_user(user).await?;
+        let fence = self.outbox_user(user, article.community_id).await?;
         let sql = format!(
             "INSERT INTO subscriptions (user_id, community_article_id, community_id, article_id, is_active,
                 fence, subscribed_at)
@@ -165,7 +165,7 @@ impl Tx {
         let sql = "UPDATE subscriptions SET is_active = FALSE, ended_by = 'user' WHERE id = $1";
         self.db.run(sql, values![id.get()]).await?;
         if subscription.is_active {
-            self.outbox_user(user).await?;
+            self.outbox_user(user, subscription.community_id).await?;
             subscription.is_active = false;
         }
         Ok(Some(subscription))

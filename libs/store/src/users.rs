@@ -44,7 +44,7 @@ impl Store {
 
 impl Tx {
     /// Refuses the user's tokens that were issued before this moment (Unix seconds), also those of a user who never
-    /// called, and adds the outbox row that tells the gateways. Gives the moment that holds: it never moves back.
+    /// called, and adds the outbox rows that tell the gateways. Gives the moment that holds: it never moves back.
     ///
     /// # Errors
     /// When the database fails.
@@ -60,7 +60,7 @@ impl Tx {
             let user = self.find_user(id).await?.ok_or(StoreError::NoRow)?;
             return Ok(user.not_before);
         };
-        self.outbox_user(id).await?;
+        self.outbox_user_everywhere(id).await?;
         Ok(row.number("not_before")? / 1000)
     }
 }

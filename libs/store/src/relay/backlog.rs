@@ -60,15 +60,18 @@ impl Reader {
 }
 
 impl Store {
-    /// Adds a user's outbox row unless one is unsent: a snapshot is on its way when this returns.
+    /// Adds an outbox row for a user whose snapshot somebody waits for, unless there is one: it is on its way when
+    /// this returns. It changes nothing of what the user may receive, so it is of no community and no event waits
+    /// for it.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn ensure_snapshot_pending(&self, user: UserId) -> Result<(), StoreError> {
         let sql = "INSERT INTO outbox (user_id, created_at) SELECT $1, $2
-            WHERE NOT EXISTS (SELECT 1 FROM outbox WHERE user_id = $1 AND sent_seq IS NULL)";
+            WHERE NOT EXISTS (SELECT 1 FROM outbox WHERE user_id = $1 AND community_id IS NULL AND sent_seq IS NULL)";
         // The read first: an answer that nothing is to be done needn't wait for a writer.
-        let pending = "SELECT 1 AS one FROM outbox WHERE user_id = $1 AND sent_seq IS NULL LIMIT 1";
+        let pending = "SELECT 1 AS one FROM outbox WHERE user_id = $1 AND community_id IS NULL AND sent_seq IS NULL
+            LIMIT 1";
         if self.db.first(pending, values![user.get()]).await?.is_some() {
             return Ok(());
         }

@@ -49,6 +49,22 @@ on_both! {
         assert_eq!(store.count_unsent().await.unwrap(), 3);
     }
 
+    async fn a_withdrawal_stands_in_front_of_the_events_of_each_of_the_users_communities(db: &TestDb) {
+        let store = db.store().await;
+        users(&store, 2).await;
+        let mut own = Vec::new();
+        for user in [1, 1, 2] {
+            own.push(harness::community(&store, id(user), CommunityKind::Private).await.get());
+        }
+        let raw = db.raw().await;
+        let last = raw.number("SELECT MAX(id) FROM outbox").await;
+        let tx = store.begin(Locks::new(), None).await.unwrap();
+        tx.set_not_before(id(1), 1_700_000_000).await.unwrap();
+        tx.commit().await.unwrap();
+        let sql = format!("SELECT COALESCE(community_id, 0) FROM outbox WHERE id > {last} AND user_id = 1 ORDER BY 1");
+        assert_eq!(raw.numbers(&sql).await, [0, own[0], own[1]]);
+    }
+
     async fn who_may_know_of_a_community(db: &TestDb) {
         let store = db.store().await;
         let people = users(&store, 3).await;

@@ -128,9 +128,9 @@ on_both! {
         let mut events = Vec::new();
         for _ in 0..3 {
             events.push(publish(&store, community).await.1.0);
-            let tx = store.begin(Locks::new(), None).await.unwrap();
-            tx.outbox_user(id(2)).await.unwrap();
-            tx.outbox_users(&[id(3), id(1)]).await.unwrap();
+            let tx = store.begin(Locks::new().exclusive(community), None).await.unwrap();
+            tx.outbox_user(id(2), community).await.unwrap();
+            tx.outbox_users(&[id(3), id(1)], community).await.unwrap();
             tx.commit().await.unwrap();
         }
         let raw = db.raw().await;
@@ -234,8 +234,8 @@ on_both! {
         const MANY: i64 = 70_000;
         let store = db.store().await;
         let people: Vec<UserId> = (1..=MANY).map(id).collect();
-        let tx = store.begin(Locks::new(), None).await.unwrap();
-        let rows = tx.outbox_users(&people).await.unwrap();
+        let tx = store.begin(Locks::new().exclusive(id(45)), None).await.unwrap();
+        let rows = tx.outbox_users(&people, id(45)).await.unwrap();
         tx.commit().await.unwrap();
         assert_eq!(rows.len(), people.len());
         let snapshots = store.snapshots(&people).await.unwrap();

@@ -28,6 +28,7 @@ on_both! {
         let store = db.store().await;
         users(&store, 1).await;
         let community = harness::community(&store, id(1), CommunityKind::Private).await;
+        store.ensure_snapshot_pending(id(1)).await.unwrap();
         let wake = store.wake();
         wake.notified().await;
         let tx = store.begin(Locks::new().exclusive(community), None).await.unwrap();
@@ -36,7 +37,7 @@ on_both! {
         let tx = store.begin(Locks::new().shared(community), None).await.unwrap();
         tx.outbox_event(&event(community)).await.unwrap();
         drop(tx);
-        store.ensure_snapshot_pending(id(1)).await.unwrap(); // the membership's row is unsent
+        store.ensure_snapshot_pending(id(1)).await.unwrap(); // one is on its way
         assert!(ready_at_once(wake.notified()).await.is_none());
     }
 
