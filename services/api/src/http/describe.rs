@@ -28,7 +28,7 @@ impl Schemas {
         let settings = || {
             let mut settings = SchemaSettings::draft2020_12();
             settings.definitions_path = COMPONENTS.into();
-            // One document has one dialect, said at its head.
+            // A document has one dialect, which is OpenAPI's own.
             settings.meta_schema = None;
             settings
         };

@@ -87,7 +87,6 @@ pub(super) fn document(table: Vec<Route>) -> Value {
     components.insert("Problem".to_owned(), problem());
     json!({
         "openapi": "3.1.0",
-        "jsonSchemaDialect": "https://json-schema.org/draft/2020-12/schema",
         "info": {
             "title": "Crier API",
             "version": env!("CARGO_PKG_VERSION"),
