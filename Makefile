@@ -14,7 +14,7 @@ endef
 
 .PHONY: help
 help: ## List the commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
 # The dev profile: it builds in a fraction of the release profile's time, because nothing of ours is optimised and
 # nothing is linked twice, and what the demo waits for (TLS, hashing, the database engine, the JSON of a dependency) is
@@ -45,6 +45,12 @@ bench: ## Measure, optimised (ARGS="…" for the benchmark)
 	@$(fetch) nats-server postgres
 	cargo build --locked --release --package crier --package crier-bench
 	@exec "$${CARGO_TARGET_DIR:-target}/release/crier-bench" $(ARGS)
+
+.PHONY: schemathesis
+schemathesis: ## Call everything that OpenAPI names with all that it allows and forbids (ARGS="…" for schemathesis run)
+	@$(fetch) nats-server
+	cargo build --locked --package crier
+	@exec python3 scripts/schemathesis.py "$${CARGO_TARGET_DIR:-target}/debug/crier" $(ARGS)
 
 .PHONY: clean
 clean: ## Remove what was built and fetched; data/ stays
