@@ -329,3 +329,36 @@ async fn a_public_community_is_read_by_all_and_written_by_members() {
     expect(&carol.comment(discussion, "C").await, 201);
     service.end().await;
 }
+
+/// Where the table is for people; `UPDATE_ROUTES=1 cargo test -p crier-api authorisation` writes it anew.
+const FOR_PEOPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/ROUTES.md");
+
+#[test]
+fn the_table_for_people_is_this_one() {
+    let mut table = "# Who may call what\n\n\
+        What each call answers to whom, in a private community unless it says hidden. Without a valid token it is 401.\n\
+        `services/api/tests/it/authorisation.rs` makes every one of these calls; this page is written by it.\n\n\
+        | call | outsider | outsider of a hidden one | member | admin | backend |\n|---|---|---|---|---|---|\n"
+        .to_owned();
+    for row in rows() {
+        let Answers {
+            outsider,
+            hidden_outsider,
+            member,
+            admin,
+            backend,
+        } = row.answers;
+        let (method, route) = (row.method, row.route);
+        table += &format!(
+            "| `{method} {route}` | {outsider} | {hidden_outsider} | {member} | {admin} | {backend} |\n"
+        );
+    }
+    if std::env::var_os("UPDATE_ROUTES").is_some() {
+        std::fs::write(FOR_PEOPLE, &table).unwrap();
+    }
+    let written = std::fs::read_to_string(FOR_PEOPLE).unwrap();
+    assert!(
+        table == written,
+        "docs/ROUTES.md is not the test's table: run `UPDATE_ROUTES=1 cargo test -p crier-api authorisation`"
+    );
+}
