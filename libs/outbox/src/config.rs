@@ -17,7 +17,7 @@ pub struct RelayConfig {
     pub renew: Duration,
     /// How often the outbox is looked at though nobody called.
     pub sweep: Duration,
-    /// The most rows of one pass.
+    /// The most users' rows of one pass, and the most events.
     pub batch: usize,
     /// The most messages on their way at a time.
     pub max_in_flight: usize,
@@ -54,7 +54,7 @@ impl Default for RelayConfig {
             lease: Duration::from_secs(2),
             renew: Duration::from_millis(500),
             sweep: Duration::from_secs(1),
-            batch: 512,
+            batch: 256,
             max_in_flight: 256,
             max_in_flight_bytes: 8 * 1024 * 1024,
             mark_every: Duration::from_mins(1),

@@ -16,10 +16,10 @@ use crate::backoff::Backoff;
 use crate::flight::send;
 use crate::housekeeping::OldSnapshots;
 use crate::lease::Lease;
-use crate::plan::{Item, LogEnd, group, snapshots};
+use crate::plan::{Changed, Item, LogEnd, group, snapshots};
 use crate::relay::{Ended, Parts};
 use crate::sink::{PublishError, Sink};
-use crate::source::{Row, Source};
+use crate::source::{Change, Row, Source};
 use crate::trouble::{Trouble, asked, read, written};
 
 /// Snapshots built in one statement: a user may have tens of thousands of entries, and a statement that takes
@@ -133,7 +133,11 @@ impl<'a, S: Source, K: Sink> Leader<'a, S, K> {
         let config = &parts.config;
         let rows = asked(config.call_timeout, parts.source.unsent(config.batch)).await?;
         parts.stats.unsent.set(rows.len() as u64);
-        let full = rows.len() >= config.batch;
+        let users = rows
+            .iter()
+            .filter(|row| matches!(row.change, Change::User(..)));
+        let users = users.count();
+        let full = users.max(rows.len() - users) >= config.batch;
         let (items, whole) = self.plan(rows, end).await?;
         if items.is_empty() {
             return Ok(Pass::Whole);
@@ -151,8 +155,8 @@ impl<'a, S: Source, K: Sink> Leader<'a, S, K> {
         }
     }
 
-    /// Mark, snapshots, events: users' rows go before all events, so that no event waits in front of a
-    /// removal. With it: whether all rows are in it, or large snapshots left some for another pass.
+    /// Mark, snapshots, events: no event waits in front of a removal in its community. With it: whether all rows are in
+    /// it, or large snapshots left some for another pass.
     async fn plan(&self, rows: Vec<Row>, end: &mut LogEnd) -> Result<(Vec<Item>, bool), Trouble> {
         let Parts { source, config, .. } = self.parts;
         let mut items = Vec::with_capacity(rows.len() + 1);
@@ -160,7 +164,7 @@ impl<'a, S: Source, K: Sink> Leader<'a, S, K> {
             items.push(Item::Mark);
         }
         let also = self.anew.iter().copied().take(config.batch);
-        let (mut users, events) = group(rows, also, &self.stand_ins);
+        let (mut users, mut events) = group(rows, also, &self.stand_ins);
         let mut built = Vec::with_capacity(users.len());
         let mut bytes = 0;
         let mut asked_for = 0;
@@ -177,14 +181,11 @@ impl<'a, S: Source, K: Sink> Leader<'a, S, K> {
                 break;
             }
         }
-        // Users go before events, so while some are left for the next pass, events are too.
         let whole = asked_for == users.len();
-        users.truncate(asked_for);
+        hold_back(&mut events, users.split_off(asked_for));
         items.extend(snapshots(users, built, &self.emptied));
-        if whole {
-            self.look_back(&events, end).await?;
-            items.extend(events);
-        }
+        self.look_back(&events, end).await?;
+        items.extend(events);
         Ok((items, whole))
     }
 
@@ -193,10 +194,7 @@ impl<'a, S: Source, K: Sink> Leader<'a, S, K> {
         if end.prev.len() > MOST_COMMUNITIES {
             end.prev.clear();
         }
-        let communities = events.iter().filter_map(|item| match item {
-            Item::Event { event, .. } => Some(event.community),
-            _ => None,
-        });
+        let communities = events.iter().filter_map(Item::community);
         let unknown: HashSet<CommunityId> = communities
             .filter(|community| !end.prev.contains_key(community))
             .collect();
@@ -308,4 +306,19 @@ impl<'a, S: Source, K: Sink> Leader<'a, S, K> {
         }
         Ok(true)
     }
+}
+
+/// Takes out the events that would pass what they have to wait for: these users' snapshots, which are left for another
+/// pass.
+fn hold_back(events: &mut Vec<Item>, left: Vec<Changed>) {
+    if left.iter().any(|changed| changed.communities.is_empty()) {
+        // Nobody knows what it was for.
+        events.clear();
+    }
+    let communities = left.into_iter().flat_map(|changed| changed.communities);
+    let waited_for: HashSet<CommunityId> = communities.collect();
+    events.retain(|event| {
+        let community = event.community();
+        community.is_none_or(|community| !waited_for.contains(&community))
+    });
 }

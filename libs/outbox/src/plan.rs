@@ -55,6 +55,14 @@ impl Item {
         }
     }
 
+    /// Where the event happened, if it is one.
+    pub(crate) fn community(&self) -> Option<CommunityId> {
+        match self {
+            Self::Mark | Self::Snapshot { .. } => None,
+            Self::Event { event, .. } => Some(event.community),
+        }
+    }
+
     pub(crate) fn traceparent(&self) -> Option<&str> {
         match self {
             Self::Mark => None,
@@ -125,6 +133,8 @@ impl Item {
 pub(crate) struct Changed {
     pub(crate) user: UserId,
     pub(crate) rows: Vec<OutboxId>,
+    /// Where it changed: the events there wait for the snapshot.
+    pub(crate) communities: Vec<CommunityId>,
     pub(crate) traceparent: Option<String>,
 }
 
@@ -138,20 +148,23 @@ pub(crate) fn group(
     let mut users: Vec<Changed> = Vec::new();
     let mut places = HashMap::new();
     let mut events = Vec::new();
-    let mut add = |user: UserId, row: Option<(OutboxId, Option<String>)>| {
-        let place = *places.entry(user).or_insert(users.len());
-        if place == users.len() {
-            users.push(Changed {
-                user,
-                rows: Vec::new(),
-                traceparent: None,
-            });
-        }
-        if let (Some(changed), Some((id, traceparent))) = (users.get_mut(place), row) {
-            changed.rows.push(id);
-            changed.traceparent = traceparent.or(changed.traceparent.take());
-        }
-    };
+    let mut add =
+        |user: UserId, community: Option<CommunityId>, row: Option<(OutboxId, Option<String>)>| {
+            let place = *places.entry(user).or_insert(users.len());
+            if place == users.len() {
+                users.push(Changed {
+                    user,
+                    rows: Vec::new(),
+                    communities: Vec::new(),
+                    traceparent: None,
+                });
+            }
+            if let (Some(changed), Some((id, traceparent))) = (users.get_mut(place), row) {
+                changed.communities.extend(community);
+                changed.rows.push(id);
+                changed.traceparent = traceparent.or(changed.traceparent.take());
+            }
+        };
     for Row {
         id,
         traceparent,
@@ -159,7 +172,7 @@ pub(crate) fn group(
     } in rows
     {
         match change {
-            Change::User(user) => add(user, Some((id, traceparent))),
+            Change::User(user, community) => add(user, community, Some((id, traceparent))),
             Change::Event(event) => events.push(Item::Event {
                 row: id,
                 traceparent,
@@ -168,7 +181,7 @@ pub(crate) fn group(
             }),
         }
     }
-    also.for_each(|user| add(user, None));
+    also.for_each(|user| add(user, None, None));
     (users, events)
 }
 

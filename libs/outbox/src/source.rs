@@ -5,7 +5,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use bytes::Bytes;
-use crier_domain::{Epoch, Event, EventId, OutboxId, Seq, UserId};
+use crier_domain::{CommunityId, Epoch, Event, EventId, OutboxId, Seq, UserId};
 use uuid::Uuid;
 
 /// The number of a leadership. It grows with each new leader; whatever is written under an older one is refused.
@@ -35,8 +35,9 @@ pub struct Row {
 /// What an outbox row stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// What this user may receive has changed: a snapshot is due.
-    User(UserId),
+    /// What this user may receive has changed, in this community: a snapshot is due. In none: it is wanted for another
+    /// reason.
+    User(UserId, Option<CommunityId>),
     /// Something happened.
     Event(Event),
 }
@@ -62,7 +63,9 @@ pub trait Source: Send + Sync + 'static {
     /// The stored position; `None` before the first epoch.
     fn position(&self) -> impl Future<Output = Result<Option<Position>, Self::Error>> + Send;
 
-    /// Unsent rows, at most `limit`: users' rows first over the whole backlog, each kind by ascending id.
+    /// Unsent rows, at most `limit` of each kind: users' rows, those without a community first, then events, each by
+    /// ascending id. An event is among them only if all earlier users' rows of its own community are sent or among
+    /// them too.
     fn unsent(&self, limit: usize) -> impl Future<Output = Result<Vec<Row>, Self::Error>> + Send;
 
     /// The encoded snapshots of these users as they stand now, in one statement. Every user asked for is

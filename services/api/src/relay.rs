@@ -93,7 +93,7 @@ fn row(row: OutboxRow) -> Row {
         id: row.id,
         traceparent: row.traceparent,
         change: match row.change {
-            OutboxChange::User(user) => Change::User(user),
+            OutboxChange::User(user, community) => Change::User(user, community),
             OutboxChange::Event(event) => Change::Event(event),
         },
     }

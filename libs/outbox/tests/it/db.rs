@@ -105,8 +105,10 @@ impl Db {
         })
     }
 
-    pub(crate) fn commit_user(&self, user: i64) -> OutboxId {
-        self.with(|state| state.insert(Change::User(UserId::try_from(user).unwrap())))
+    pub(crate) fn commit_user(&self, user: i64, community: i64) -> OutboxId {
+        let user = UserId::try_from(user).unwrap();
+        let community = CommunityId::try_from(community).unwrap();
+        self.with(|state| state.insert(Change::User(user, Some(community))))
     }
 
     pub(crate) fn all_sent(&self) -> bool {
@@ -161,11 +163,19 @@ impl Db {
     }
 }
 
+/// Where a row's change was.
+fn place(row: &Row) -> Option<CommunityId> {
+    match &row.change {
+        Change::User(_, community) => *community,
+        Change::Event(event) => Some(event.community),
+    }
+}
+
 impl Stored {
     pub(crate) fn event(&self) -> Option<EventId> {
         match &self.row.change {
             Change::Event(event) => Some(event.id),
-            Change::User(_) => None,
+            Change::User(..) => None,
         }
     }
 }
@@ -174,7 +184,7 @@ impl State {
     fn insert(&mut self, change: Change) -> OutboxId {
         self.last_id += 1;
         let id = OutboxId(self.last_id);
-        if let Change::User(user) = change {
+        if let Change::User(user, _) = change {
             self.users.insert(user, id.0);
         }
         let row = Row {
@@ -204,7 +214,7 @@ impl State {
             same && match &change {
                 Change::Event(event) => entry.event_id() == Some(event.id),
                 // A snapshot counts for the row if it was built when the row was there.
-                Change::User(user) => {
+                Change::User(user, _) => {
                     let snapshot = || Snapshot::decode(&entry.message.payload).unwrap();
                     let empty = || snapshot() == Snapshot::default();
                     entry.user() == Some(*user) && (snapshot().not_before >= row.0 || empty())
@@ -272,10 +282,18 @@ impl Source for Db {
     async fn unsent(&self, limit: usize) -> Result<Vec<Row>, Away> {
         self.call("unsent", |state| {
             let unsent = state.rows.values().filter(|stored| stored.sent.is_none());
-            let mut rows: Vec<Row> = unsent.map(|stored| stored.row.clone()).collect();
-            rows.sort_by_key(|row| (matches!(row.change, Change::Event(_)), row.id));
-            rows.truncate(limit);
-            rows
+            let rows = unsent.map(|stored| stored.row.clone());
+            let (mut users, mut events): (Vec<Row>, Vec<Row>) =
+                rows.partition(|row| matches!(row.change, Change::User(..)));
+            users.sort_by_key(|row| (place(row).is_some(), row.id));
+            let left = users.split_off(limit.min(users.len()));
+            events.retain(|event| {
+                let waits_for = |user: &Row| user.id < event.id && place(user) == place(event);
+                !left.iter().any(waits_for)
+            });
+            events.truncate(limit);
+            users.append(&mut events);
+            users
         })
         .await
     }

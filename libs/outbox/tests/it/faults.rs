@@ -159,7 +159,7 @@ async fn each_way_to_lose_an_answer_leaves_one_copy() {
             world
                 .log
                 .fates(vec![Fate::Fine(0); place].into_iter().chain([fate]));
-            world.db.commit_user(7);
+            world.db.commit_user(7, 45);
             for _ in 0..4 {
                 world.db.commit_event(45, "{}");
             }
@@ -192,7 +192,7 @@ async fn each_failing_call_of_the_database_leaves_one_copy() {
             let world = World::leading().await;
             world.db.fates(call, [fate, fate]);
             world.log.fates([Fate::Fine(0), Fate::LostAck]);
-            world.db.commit_user(7);
+            world.db.commit_user(7, 45);
             world.db.commit_event(45, "{}");
             world.db.commit_event(45, &"x".repeat(2_000));
             world.event(45);

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use crier_domain::Snapshot;
+use crier_domain::{EventId, Snapshot};
 use tokio::time::{Instant, sleep};
 
 use crate::db::DbFate;
+use crate::log::Entry;
 use crate::world::{World, ms};
 
 #[tokio::test(start_paused = true)]
@@ -186,7 +187,7 @@ async fn a_snapshot_refused_for_good_is_replaced_by_an_empty_one_until_it_fits()
         .log
         .longest_payload(Snapshot::default().encode().len());
     for _ in 0..10 {
-        world.db.commit_user(7);
+        world.db.commit_user(7, 45);
     }
     let event = world.event(45);
     world
@@ -334,24 +335,46 @@ async fn what_is_to_be_purged_is_bounded_and_a_failed_purge_comes_again() {
     assert_eq!(world.log.of_user(4).len(), 1);
 }
 
+/// How many users' snapshots stand in front of an event.
+fn users_before(world: &World, event: EventId) -> usize {
+    let entries = world.log.entries();
+    let is_it = |entry: &Entry| entry.event_id() == Some(event);
+    let place = entries.iter().position(is_it).unwrap();
+    let users = entries[..place].iter();
+    users.filter(|entry| entry.user().is_some()).count()
+}
+
 #[tokio::test(start_paused = true)]
-async fn large_snapshots_take_several_passes_and_events_wait_for_them() {
+async fn large_snapshots_take_several_passes_and_the_events_of_their_community_wait() {
     let mut world = World::new();
     // Less than what the users of one statement have.
     world.config.max_in_flight_bytes = 100;
-    let id = world.event(45);
     for user in 1..=50 {
-        world.user(user);
+        world.user_in(user, 45);
     }
+    let (waits, passes) = (world.event(45), world.event(46));
     world.start();
     world.settled().await;
-    let entries = world.log.entries();
-    let event = entries
-        .iter()
-        .position(|entry| entry.event_id() == Some(id))
-        .unwrap();
-    let users = entries[..event]
-        .iter()
-        .filter(|entry| entry.user().is_some());
-    assert_eq!(users.count(), 50);
+    assert_eq!(users_before(&world, waits), 50);
+    assert_eq!(
+        users_before(&world, passes),
+        16,
+        "those of the first statement"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bulk_change_of_one_community_holds_up_no_event_of_another() {
+    let mut world = World::new();
+    world.config.batch = 10;
+    for user in 1..=200 {
+        world.user_in(user, 45);
+    }
+    let (waits, passes) = (world.event(45), world.event(46));
+    let behind = world.event(46);
+    world.start();
+    world.settled().await;
+    assert_eq!(users_before(&world, waits), 200);
+    assert_eq!(users_before(&world, passes), 10, "those of the first pass");
+    assert_eq!(users_before(&world, behind), 10);
 }

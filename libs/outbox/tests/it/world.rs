@@ -143,8 +143,13 @@ impl World {
         id
     }
 
+    /// A change of this user, in one of the communities that have most of the events.
     pub(crate) fn user(&self, user: i64) {
-        self.db.commit_user(user);
+        self.user_in(user, [45, 1, 2, 3][usize::try_from(user % 4).unwrap()]);
+    }
+
+    pub(crate) fn user_in(&self, user: i64, community: i64) {
+        self.db.commit_user(user, community);
         self.wake();
     }
 
@@ -213,13 +218,13 @@ impl World {
         }
     }
 
-    /// No event before a snapshot that knows of the users' rows before it; no snapshot older than the one
+    /// No event before a snapshot that knows of its community's users' rows before it; no snapshot older than the one
     /// before; the last one of each user the true one.
     fn snapshots_in_time(&self) {
-        let user_rows: Vec<(i64, UserId)> = self.db.with(|state| {
+        let user_rows: Vec<(i64, UserId, Option<CommunityId>)> = self.db.with(|state| {
             let rows = state.rows.values();
             let of_user = rows.filter_map(|stored| match stored.row.change {
-                Change::User(user) => Some((stored.row.id.0, user)),
+                Change::User(user, community) => Some((stored.row.id.0, user, community)),
                 Change::Event(_) => None,
             });
             of_user.collect()
@@ -235,7 +240,10 @@ impl World {
                     entry.seq
                 );
             } else if let Some(event) = entry.event() {
-                for (row, user) in user_rows.iter().filter(|(row, _)| *row < event.fence.0) {
+                let waited_for = |row: i64, community: Option<CommunityId>| {
+                    row < event.fence.0 && community == Some(event.community)
+                };
+                for (row, user, _) in user_rows.iter().filter(|(row, _, c)| waited_for(*row, *c)) {
                     let built = known.get(user).copied().unwrap_or_default();
                     assert!(
                         built >= *row,
@@ -245,7 +253,7 @@ impl World {
                 }
             }
         }
-        for (row, user) in user_rows {
+        for (row, user, _) in user_rows {
             assert!(
                 known.get(&user).is_some_and(|built| *built >= row),
                 "user row {row}"

@@ -67,11 +67,24 @@ impl Store {
             .await
     }
 
-    /// Deletes sent rows older than `age`, the oldest first and not too many at a time: the next call goes on.
+    /// Deletes sent rows older than `age`, and what is remembered of repeated calls beyond its time; the oldest first
+    /// and not too many at a time: the next call goes on.
     ///
     /// # Errors
     /// When the database fails; nothing is changed then.
     pub async fn tidy(&self, term: Term, age: Duration) -> Result<bool, StoreError> {
+        for sql in [
+            "DELETE FROM event_ids WHERE event_id IN (
+                SELECT event_id FROM event_ids WHERE expires_at < {now} ORDER BY expires_at LIMIT $1)",
+            "DELETE FROM idempotency_keys WHERE (caller, idempotency_key) IN (
+                SELECT caller, idempotency_key FROM idempotency_keys WHERE expires_at < {now}
+                ORDER BY expires_at LIMIT $1)",
+        ] {
+            let statement = (sql, values![TIDY_AT_MOST]);
+            if !self.under_term(term, None, Some(statement)).await? {
+                return Ok(false);
+            }
+        }
         let sql = "DELETE FROM outbox WHERE id IN (
             SELECT id FROM outbox WHERE sent_at < {now} - $1 ORDER BY sent_at LIMIT $2)";
         let values = values![millis(age), TIDY_AT_MOST];

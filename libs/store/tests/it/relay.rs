@@ -114,33 +114,55 @@ on_both! {
         tx.commit().await.unwrap();
         let rows = store.unsent(100).await.unwrap();
         assert_eq!(rows[0].traceparent, None);
-        assert_eq!(rows[0].change, OutboxChange::User(id(1)));
+        assert_eq!(rows[0].change, OutboxChange::User(id(1), Some(community)));
         for ((row, event), fence) in rows[1..].iter().zip(&events).zip(fences) {
             let expected = OutboxRow { id: fence, traceparent: Some(trace.clone()), change: OutboxChange::Event(event.clone()) };
             assert_eq!(*row, expected);
         }
     }
 
-    async fn users_go_first_over_the_whole_backlog(db: &TestDb) {
+    async fn an_event_waits_for_its_own_communitys_users_alone(db: &TestDb) {
         let store = db.store().await;
         users(&store, 3).await;
-        let community = harness::community(&store, id(1), CommunityKind::Private).await;
-        let mut events = Vec::new();
+        let mut communities = Vec::new();
         for _ in 0..3 {
-            events.push(publish(&store, community).await.1.0);
-            let tx = store.begin(Locks::new().exclusive(community), None).await.unwrap();
-            tx.outbox_user(id(2), community).await.unwrap();
-            tx.outbox_users(&[id(3), id(1)], community).await.unwrap();
-            tx.commit().await.unwrap();
+            communities.push(harness::community(&store, id(1), CommunityKind::Private).await);
+        }
+        for turn in 0..12 {
+            let community = communities[turn % 3];
+            publish(&store, community).await;
+            if turn % 2 == 0 {
+                let tx = store.begin(Locks::new().exclusive(community), None).await.unwrap();
+                tx.outbox_user(id(2), community).await.unwrap();
+                tx.outbox_users(&[id(3), id(1)], community).await.unwrap();
+                tx.commit().await.unwrap();
+            }
+            if turn == 7 {
+                store.ensure_snapshot_pending(id(3)).await.unwrap();
+            }
         }
         let raw = db.raw().await;
-        let user_rows = raw.numbers("SELECT id FROM outbox WHERE user_id IS NOT NULL ORDER BY id").await;
-        assert_eq!(user_rows.len(), 10);
-        let all: Vec<i64> = user_rows.iter().chain(&events).copied().collect();
-        assert_eq!(ids(&store.unsent(100).await.unwrap()), all);
-        for limit in [1, 9, 10, 11, 12] {
-            assert_eq!(ids(&store.unsent(limit).await.unwrap()), all[..limit]);
+        let of = |sql: &'static str| raw.numbers(sql);
+        let rows = of("SELECT id FROM outbox ORDER BY id").await;
+        let places = of("SELECT COALESCE(community_id, 0) FROM outbox ORDER BY id").await;
+        let kinds = of("SELECT COALESCE(user_id, 0) FROM outbox ORDER BY id").await;
+        // The rule, as the documentation has it.
+        let rule = |limit: usize| -> Vec<i64> {
+            let all: Vec<(i64, i64, bool)> = rows.iter().zip(&places).zip(&kinds)
+                .map(|((row, place), user)| (*row, *place, *user != 0)).collect();
+            let mut users: Vec<_> = all.iter().filter(|row| row.2).collect();
+            users.sort_by_key(|row| (row.1 != 0, row.0));
+            let (taken, left) = users.split_at(limit.min(users.len()));
+            let free = |event: &&(i64, i64, bool)| !left.iter().any(|user| user.1 == event.1 && user.0 < event.0);
+            let events = all.iter().filter(|row| !row.2).filter(free).take(limit);
+            taken.iter().copied().chain(events).map(|row| row.0).collect()
+        };
+        for limit in 1..=30 {
+            assert_eq!(ids(&store.unsent(limit).await.unwrap()), rule(limit), "{limit}");
         }
+        assert!(rule(6).len() < 12, "some have to wait");
+        let all = rule(100);
+        let (user_rows, events) = all.split_at(22);
         let term = lead(&store).await;
         let sent: Vec<_> = [user_rows[0], user_rows[4], events[0]].iter().map(|row| (OutboxId(*row), Seq(7))).collect();
         assert!(store.mark_sent(term, &sent, at(7)).await.unwrap());
@@ -188,6 +210,23 @@ on_both! {
         assert!(ids(&store.unsent(100).await.unwrap()).contains(&row.0), "a stand-in is due");
     }
 
+    async fn what_is_remembered_of_calls_is_forgotten_in_time(db: &TestDb) {
+        let store = db.store().await;
+        let raw = db.raw().await;
+        let bytes = if db.kind == harness::Kind::Sqlite { "x'00'" } else { "'\\x00'" };
+        let uuid = if db.kind == harness::Kind::Sqlite { "randomblob(16)" } else { "gen_random_uuid()" };
+        for (expires, key) in [("1", "old"), ("9000000000000", "new")] {
+            raw.run(&format!("INSERT INTO event_ids VALUES ({uuid}, {bytes}, {expires})")).await;
+            raw.run(&format!("INSERT INTO idempotency_keys VALUES (1, '{key}', {bytes}, {bytes}, {expires})")).await;
+        }
+        let term = lead(&store).await;
+        assert!(store.tidy(term, LONG).await.unwrap());
+        for table in ["event_ids", "idempotency_keys"] {
+            let left = raw.numbers(&format!("SELECT expires_at FROM {table}")).await;
+            assert_eq!(left, [9_000_000_000_000], "{table}");
+        }
+    }
+
     async fn old_sent_rows_are_deleted_and_no_others(db: &TestDb) {
         let store = db.store().await;
         users(&store, 1).await;
@@ -222,7 +261,7 @@ on_both! {
             store.ensure_snapshot_pending(id(9)).await.unwrap();
         }
         let rows = store.unsent(100).await.unwrap();
-        assert_eq!(rows.iter().map(|row| row.change.clone()).collect::<Vec<_>>(), [OutboxChange::User(id(9))]);
+        assert_eq!(rows.iter().map(|row| row.change.clone()).collect::<Vec<_>>(), [OutboxChange::User(id(9), None)]);
         let term = lead(&store).await;
         store.mark_sent(term, &[(rows[0].id, Seq(1))], at(1)).await.unwrap();
         store.ensure_snapshot_pending(id(9)).await.unwrap();

@@ -20,7 +20,7 @@ async fn events(service: &Service) -> Vec<(Event, Option<String>)> {
     rows.into_iter()
         .filter_map(|row| match row.change {
             OutboxChange::Event(event) => Some((event, row.traceparent)),
-            OutboxChange::User(_) => None,
+            OutboxChange::User(..) => None,
         })
         .collect()
 }
