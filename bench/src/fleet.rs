@@ -35,6 +35,10 @@ impl Process {
             .env_clear()
             .env("CRIER_UP__NATS_SERVER", tools::nats_server())
             .env("CRIER_TELEMETRY__LOG", "warn")
+            // What is measured is what the service does, not what it refuses.
+            .env("CRIER_LIMITS__USER_CALLS_PER_SECOND", "0")
+            .env("CRIER_LIMITS__USER_CHANGES_PER_SECOND", "0")
+            .env("CRIER_LIMITS__COMMUNITIES_PER_USER", "0")
             .envs(settings.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`world`], [`people`], [`stream`], [`fleet`] | the harness: a system of one's own, people in it, what their browsers receive, and the binary as processes |
 //! | [`scenarios`] | the three scenarios of the system that Crier replaces, over two gateways |
+//! | [`outside`] | events of an application beside Crier: each audience gets its own, once, as it was written |
 //! | [`removal`] | who is removed gets nothing more |
 //! | [`order`] | 200 communities, 100,000 events, one client: strictly increasing, none missing |
 //! | [`interest`] | a gateway without a member has no subscription |
@@ -27,6 +28,7 @@ mod fleet;
 mod interest;
 mod order;
 mod outage;
+mod outside;
 mod page;
 mod people;
 mod permissions;

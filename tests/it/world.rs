@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crier_api::config::{ApiConfig, Config, CursorConfig, DatabaseGroup, RelayGroup};
+use crier_api::config::{ApiConfig, Config, CursorConfig, DatabaseGroup, LimitsConfig, RelayGroup};
 use crier_bus::NatsConfig;
 use crier_domain::Keys;
 use crier_gateway::config::{CorsConfig, GatewayConfig};
@@ -246,6 +246,7 @@ fn api_config(database: &Database, nats: &NatsServer, keys: &str, options: &Opti
             retention: Duration::from_secs(72 * 3600).into(),
             sweep: options.sweep.unwrap_or(Duration::from_secs(1)).into(),
         },
+        limits: LimitsConfig::none(),
     }
 }
 

@@ -1,9 +1,11 @@
 //! An event and its audience, and the one-line JSON that clients get.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
 use bytes::Bytes;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{ArticleId, CommunityId, EventId, UserId};
@@ -35,6 +37,20 @@ impl EventType {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl JsonSchema for EventType {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        "EventType".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string", "minLength": 1, "maxLength": 64, "pattern": "^[a-z0-9_.:-]+$",
+        })
     }
 }
 
@@ -80,6 +96,17 @@ pub enum Audience {
     Users(Vec<UserId>),
 }
 
+impl Audience {
+    /// The list of recipients as it stands before the body in the log; empty unless some are named.
+    #[must_use]
+    pub fn list(&self) -> Vec<u8> {
+        match self {
+            Self::Subscribers | Self::Members => Vec::new(),
+            Self::Users(users) => serde_json::to_vec(users).unwrap_or_else(|_| b"[]".to_vec()),
+        }
+    }
+}
+
 /// One thing that happened, as the outbox holds it and the relay publishes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
@@ -95,6 +122,14 @@ pub struct Event {
     pub exclude: Option<UserId>,
     /// The one line of JSON that clients get: a [`ClientEvent`], encoded.
     pub body: Bytes,
+}
+
+impl Event {
+    /// Whether the log takes it: body and list of recipients have at most [`MAX_EVENT_BYTES`].
+    #[must_use]
+    pub fn fits(&self) -> bool {
+        self.audience.list().len().saturating_add(self.body.len()) <= MAX_EVENT_BYTES
+    }
 }
 
 /// What a client reads in a frame's `data:`.
@@ -145,6 +180,24 @@ mod tests {
         assert_eq!(value["type"], "new_comment");
         assert_eq!(value["article_id"], serde_json::Value::Null);
         assert_eq!(value["event_id"], "018f0000-0000-7000-8000-000000000001");
+    }
+
+    #[test]
+    fn the_list_of_recipients_counts() {
+        let event = |audience, bytes: usize| Event {
+            id: EventId::new(),
+            community: CommunityId::try_from(45).unwrap(),
+            article: None,
+            audience,
+            exclude: None,
+            body: vec![b'x'; bytes].into(),
+        };
+        let two = Audience::Users([3, 12].map(|id| UserId::try_from(id).unwrap()).into());
+        let list = "[3,12]".len();
+        assert!(event(Audience::Members, MAX_EVENT_BYTES).fits());
+        assert!(!event(Audience::Members, MAX_EVENT_BYTES + 1).fits());
+        assert!(event(two.clone(), MAX_EVENT_BYTES - list).fits());
+        assert!(!event(two, MAX_EVENT_BYTES - list + 1).fits());
     }
 
     #[test]

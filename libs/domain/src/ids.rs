@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
+use uuid::{Builder, Uuid};
 
 /// Why a text or number is no id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -181,10 +181,18 @@ impl FromStr for Epoch {
 pub struct EventId(pub Uuid);
 
 impl EventId {
-    /// A new id; ids made later sort later (UUID version 7).
+    /// A new id; ids made later sort later. Laid out as UUID version 7 and marked as version 8, by which ids that
+    /// Crier made are told from those that others bring along.
     #[must_use]
     pub fn new() -> Self {
-        Self(Uuid::now_v7())
+        let later = Uuid::now_v7();
+        Self(Builder::from_custom_bytes(later.into_bytes()).into_uuid())
+    }
+
+    /// Whether it is like those that [`EventId::new`] makes.
+    #[must_use]
+    pub fn is_made_here(self) -> bool {
+        self.0.get_version_num() == 8
     }
 }
 
@@ -200,6 +208,18 @@ impl fmt::Display for EventId {
     }
 }
 
+impl JsonSchema for EventId {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        "EventId".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "string", "format": "uuid"})
+    }
+}
+
 impl FromStr for EventId {
     type Err = uuid::Error;
     fn from_str(text: &str) -> Result<Self, uuid::Error> {
@@ -210,6 +230,16 @@ impl FromStr for EventId {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn event_ids_sort_as_they_were_made_and_are_told_from_others() {
+        let made: Vec<EventId> = (0..1_000).map(|_| EventId::new()).collect();
+        assert!(made.is_sorted());
+        assert!(made.iter().all(|id| id.is_made_here()));
+        assert!(!EventId(Uuid::now_v7()).is_made_here());
+        assert!(!EventId(Uuid::new_v4()).is_made_here());
+        assert!(!EventId(Uuid::nil()).is_made_here());
+    }
 
     #[test]
     fn an_id_is_plain_digits_from_one() {

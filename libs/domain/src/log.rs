@@ -81,8 +81,8 @@ impl Message {
         let (audience, payload) = match &event.audience {
             Audience::Subscribers => ("subscribers".to_owned(), event.body.clone()),
             Audience::Members => ("members".to_owned(), event.body.clone()),
-            Audience::Users(users) => {
-                let mut payload = encode_list(users);
+            Audience::Users(_) => {
+                let mut payload = event.audience.list();
                 let tag = format!("users:{}", payload.len());
                 payload.extend_from_slice(&event.body);
                 (tag, Bytes::from(payload))
@@ -174,10 +174,6 @@ impl Message {
 /// NATS takes whole seconds, one at least.
 fn ttl(retention: Duration) -> String {
     format!("{}s", retention.as_secs().max(1))
-}
-
-fn encode_list(users: &[UserId]) -> Vec<u8> {
-    serde_json::to_vec(users).unwrap_or_else(|_| b"[]".to_vec())
 }
 
 /// An event's audience as its header says it.

@@ -150,7 +150,10 @@ pub enum Identity {
         username: String,
     },
     /// The application's own backend: scope `service`.
-    Service,
+    Service {
+        /// `sub`, or else `jti`: tells one backend from another, for limits. Not every token has one.
+        subject: Option<String>,
+    },
 }
 
 /// Why a token does not count. For the log: clients get the same answer for each of them.

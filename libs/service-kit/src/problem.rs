@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 
 mod extract;
 
-pub use extract::{ValidJson, ValidPath, ValidQuery};
+pub use extract::{ValidBytes, ValidJson, ValidPath, ValidQuery};
 
 /// The media type of every error.
 pub const PROBLEM_JSON: &str = "application/problem+json";

@@ -1,11 +1,13 @@
 //! Communities, and what a change of their kind means for their members.
 
+use std::collections::BTreeMap;
+
 use crier_domain::{CommunityId, UserId};
 
 use crate::auto_subscriptions::AutoSubscribed;
 use crate::error::StoreError;
 use crate::model::{Community, CommunityView, Page};
-use crate::sql::{Row, pair_list, values};
+use crate::sql::{Row, id_list, pair_list, values};
 use crate::store::Reader;
 use crate::tx::Tx;
 use crate::words::{CommunityKind, Role};
@@ -49,6 +51,22 @@ impl Reader {
         let values = values![user.get(), after, i64::from(page.limit)];
         let rows = self.db.all(&sql, values).await?;
         rows.iter().map(read_view).collect()
+    }
+
+    /// Of what kind these communities are; those that are not there are left out. For the application's own backend,
+    /// which may know of all.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn community_kinds(
+        &self,
+        ids: &[CommunityId],
+    ) -> Result<BTreeMap<CommunityId, CommunityKind>, StoreError> {
+        let sql = "SELECT c.id, c.kind FROM communities c JOIN {ids:1} i ON i.id = c.id";
+        let rows = self.db.all(sql, values![id_list(ids)]).await?;
+        rows.iter()
+            .map(|row| Ok((row.id("id")?, row.word("kind")?)))
+            .collect()
     }
 }
 

@@ -1,10 +1,12 @@
 //! Articles as submitted to communities, and how far they have come.
 
+use std::collections::BTreeSet;
+
 use crier_domain::{ArticleId, CommunityArticleId, CommunityId, SubscriptionId, UserId};
 
 use crate::error::StoreError;
 use crate::model::{CommunityArticle, CommunityArticleView, Page};
-use crate::sql::{Row, now_ms, values};
+use crate::sql::{Row, now_ms, pair_list, values};
 use crate::store::Reader;
 use crate::tx::Tx;
 use crate::words::Status;
@@ -102,6 +104,24 @@ impl Reader {
             })
         };
         rows.iter().map(view).collect()
+    }
+
+    /// Which of these articles were submitted to these communities: pairs that were not are left out. For the
+    /// application's own backend, which may know of all.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn submitted(
+        &self,
+        pairs: &BTreeSet<(CommunityId, ArticleId)>,
+    ) -> Result<BTreeSet<(CommunityId, ArticleId)>, StoreError> {
+        let sql = "SELECT ca.community_id, ca.article_id FROM community_articles ca
+            JOIN {pairs:1} p ON p.a = ca.community_id AND p.b = ca.article_id";
+        let list = pair_list(pairs.iter().map(|(c, a)| (c.get(), a.get())));
+        let rows = self.db.all(sql, values![list]).await?;
+        rows.iter()
+            .map(|row| Ok((row.id("community_id")?, row.id("article_id")?)))
+            .collect()
     }
 }
 

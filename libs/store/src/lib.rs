@@ -8,6 +8,7 @@
 //! | [`tx`] | [`Tx`] and [`Locks`]: a writing transaction under the locks of its communities |
 //! | [`words`], [`model`] | what the questions are answered with |
 //! | [`access`], [`users`], [`communities`], [`members`], [`articles`], [`community_articles`], [`subscriptions`], [`auto_subscriptions`], [`discussions`], [`comments`] | one resource each: its questions on [`Reader`], its changes on [`Tx`] |
+//! | [`repeats`] | calls that come again |
 //! | [`outbox`] | rows for the relay, added by changes |
 //! | [`relay`] | the relay's side of the outbox: lease, backlog, snapshots, marks |
 //! | `wake` | telling the relay at once, here and in other processes |
@@ -34,6 +35,7 @@ mod migrate;
 pub mod model;
 pub mod outbox;
 pub mod relay;
+pub mod repeats;
 mod sql;
 pub mod store;
 pub mod subscriptions;
@@ -55,6 +57,7 @@ pub use model::{
     FollowedArticle, FollowedCommunity, Listed, Member, Page, Subscription, User,
 };
 pub use relay::{OutboxChange, OutboxRow, Position, Term};
+pub use repeats::{Claim, ClaimedIds, Hash};
 pub use store::{Reader, Store};
 pub use subscriptions::{Subscribed, SubscribedHow};
 pub use tx::{Locks, Tx};

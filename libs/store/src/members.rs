@@ -85,6 +85,19 @@ impl Reader {
 }
 
 impl Tx {
+    /// How many communities this user is an admin of. To be asked before anything else is written: until the commit,
+    /// no other transaction gets an answer for the same user, so that two can't both be the last that is allowed.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn count_administered(&self, user: UserId) -> Result<u64, StoreError> {
+        // A lock on the row, in words that both databases know.
+        let sql = "UPDATE users SET username = username WHERE id = $1";
+        self.db.run(sql, values![user.get()]).await?;
+        let sql = "SELECT COUNT(*) AS n FROM memberships WHERE user_id = $1 AND role = 'admin'";
+        self.db.only(sql, values![user.get()]).await?.count("n")
+    }
+
     /// Makes the user a member, unless they are one.
     ///
     /// # Errors

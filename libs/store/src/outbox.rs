@@ -13,11 +13,7 @@ impl Tx {
     /// [`StoreError::NotLocked`] without the community's lock, shared at least.
     pub async fn outbox_event(&self, event: &Event) -> Result<OutboxId, StoreError> {
         self.needs_shared(event.community)?;
-        let (audience, named) = match &event.audience {
-            Audience::Subscribers => ("subscribers", None),
-            Audience::Members => ("members", None),
-            Audience::Users(users) => ("users", Some(id_list(users))),
-        };
+        let (audience, named) = columns(&event.audience);
         let sql = "INSERT INTO outbox (event_id, community_id, article_id, audience, named, exclude_user, body,
                 traceparent, created_at)
             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING id";
@@ -35,6 +31,27 @@ impl Tx {
         let row = self.db.only(sql, values).await?;
         self.added_rows();
         Ok(OutboxId(row.number("id")?))
+    }
+
+    /// Adds events in this order, in one statement. Their bodies are JSON.
+    ///
+    /// # Errors
+    /// [`StoreError::NotLocked`] without the lock of each community, shared at least.
+    pub async fn outbox_events(&self, events: &[&Event]) -> Result<(), StoreError> {
+        if events.is_empty() {
+            return Ok(());
+        }
+        for event in events {
+            self.needs_shared(event.community)?;
+        }
+        let sql = "INSERT INTO outbox (event_id, community_id, article_id, audience, named, exclude_user, body,
+                traceparent, created_at)
+            SELECT e.event_id, e.community_id, e.article_id, e.audience, e.named, e.exclude_user, e.body, $2, $3
+            FROM {events:1} e ORDER BY e.place";
+        let values = values![event_list(events)?, self.trace.clone(), now_ms()];
+        self.db.run(sql, values).await?;
+        self.added_rows();
+        Ok(())
     }
 
     /// Adds "what this user may receive of this community has changed". Its id is the fence of what becomes active
@@ -95,4 +112,34 @@ impl Tx {
         self.added_rows();
         Ok(())
     }
+}
+
+/// `audience` and `named`.
+fn columns(audience: &Audience) -> (&'static str, Option<String>) {
+    match audience {
+        Audience::Subscribers => ("subscribers", None),
+        Audience::Members => ("members", None),
+        Audience::Users(users) => ("users", Some(id_list(users))),
+    }
+}
+
+/// A list of events, to be bound for `{events:n}`.
+fn event_list(events: &[&Event]) -> Result<String, StoreError> {
+    let mut list = Vec::with_capacity(events.len());
+    for (place, event) in events.iter().enumerate() {
+        let (audience, named) = columns(&event.audience);
+        let body = std::str::from_utf8(&event.body).map_err(|_| StoreError::unreadable("body"))?;
+        list.push((
+            place,
+            event.id,
+            event.community,
+            event.article,
+            audience,
+            named,
+            event.exclude,
+            body,
+        ));
+    }
+    // Numbers and texts, which are always JSON.
+    Ok(serde_json::to_string(&list).unwrap_or_default())
 }

@@ -152,52 +152,104 @@ impl Db {
 /// | `{now}` | the database's clock, Unix milliseconds |
 /// | `{ids:n}` | a table of one column `id`: the JSON list `$n` of whole numbers |
 /// | `{pairs:n}` | a table of two columns `a`, `b`: the JSON list `$n` of pairs of whole numbers |
+/// | `{hashes:n}` | a table of two columns `event_id`, `body_hash`: the JSON list `$n` of pairs of a UUID and hex digits |
+/// | `{events:n}` | a table of events, in the columns that the outbox has, and their `place` in the JSON list `$n` |
 /// | `{found:n}` | a table of two columns `event_id`, `seq`: the JSON list `$n` of pairs of a UUID and a whole number |
 fn dialect(backend: DbBackend, sql: &str) -> String {
-    let postgres = backend == DbBackend::Postgres;
+    let dialect = Dialect {
+        postgres: backend == DbBackend::Postgres,
+    };
     let mut done = String::with_capacity(sql.len() + 128);
     let mut rest = sql;
     while let Some((before, after)) = rest.split_once('{') {
         done.push_str(before);
         let (word, after) = after.split_once('}').unwrap_or((after, ""));
         let (word, n) = word.split_once(':').unwrap_or((word, ""));
-        let elements = if postgres {
-            format!("json_array_elements(CAST(${n} AS json)) AS e (value)")
-        } else {
-            format!("json_each(${n}) AS e")
-        };
-        let number = |i: u8| format!("CAST(e.value ->> {i} AS BIGINT)");
-        match word {
-            "now" if postgres => {
-                done.push_str("CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)");
-            }
-            "now" => done.push_str("CAST(unixepoch('subsec') * 1000 AS INTEGER)"),
-            "ids" => done.push_str(&format!(
-                "(SELECT CAST(CAST(e.value AS TEXT) AS BIGINT) AS id FROM {elements})"
-            )),
-            "pairs" => done.push_str(&format!(
-                "(SELECT {} AS a, {} AS b FROM {elements})",
-                number(0),
-                number(1)
-            )),
-            "found" => {
-                let uuid = if postgres {
-                    "CAST(e.value ->> 0 AS uuid)"
-                } else {
-                    "unhex(e.value ->> 0, '-')"
-                };
-                done.push_str(&format!(
-                    "(SELECT {uuid} AS event_id, {} AS seq FROM {elements})",
-                    number(1)
-                ));
-            }
-            // A word that is none shows itself in the first test that meets it.
-            other => done.push_str(other),
-        }
+        done.push_str(&dialect.render(word, n));
         rest = after;
     }
     done.push_str(rest);
     done
+}
+
+/// How one of the databases says it.
+struct Dialect {
+    postgres: bool,
+}
+
+impl Dialect {
+    /// The word, with the list `$n`.
+    fn render(&self, word: &str, n: &str) -> String {
+        let columns = match word {
+            "now" => {
+                return self.either(
+                    "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)",
+                    "CAST(unixepoch('subsec') * 1000 AS INTEGER)",
+                );
+            }
+            "ids" => "CAST(CAST(e.value AS TEXT) AS BIGINT) AS id".to_owned(),
+            "pairs" => format!("{} AS a, {} AS b", number(0), number(1)),
+            "found" => format!("{} AS event_id, {} AS seq", self.uuid(0), number(1)),
+            "hashes" => format!("{} AS event_id, {} AS body_hash", self.uuid(0), self.hex(1)),
+            "events" => format!(
+                "{} AS place, {} AS event_id, {} AS community_id, {} AS article_id, {} AS audience, {} AS named,
+                    {} AS exclude_user, {} AS body",
+                number(0),
+                self.uuid(1),
+                number(2),
+                number(3),
+                text(4),
+                text(5),
+                number(6),
+                self.utf8(7)
+            ),
+            // A word that is none shows itself in the first test that meets it.
+            other => return other.to_owned(),
+        };
+        let elements = if self.postgres {
+            format!("json_array_elements(CAST(${n} AS json)) AS e (value)")
+        } else {
+            format!("json_each(${n}) AS e")
+        };
+        format!("(SELECT {columns} FROM {elements})")
+    }
+
+    fn either(&self, postgres: &str, sqlite: &str) -> String {
+        if self.postgres { postgres } else { sqlite }.to_owned()
+    }
+
+    fn uuid(&self, i: u8) -> String {
+        let text = text(i);
+        self.either(
+            &format!("CAST({text} AS uuid)"),
+            &format!("unhex({text}, '-')"),
+        )
+    }
+
+    /// Bytes written as hex digits.
+    fn hex(&self, i: u8) -> String {
+        let text = text(i);
+        self.either(&format!("decode({text}, 'hex')"), &format!("unhex({text})"))
+    }
+
+    /// A text as bytes.
+    fn utf8(&self, i: u8) -> String {
+        let text = text(i);
+        self.either(
+            &format!("convert_to({text}, 'UTF8')"),
+            &format!("CAST({text} AS BLOB)"),
+        )
+    }
+}
+
+/// The `i`th of an element's own elements, as a text.
+fn text(i: u8) -> String {
+    format!("(e.value ->> {i})")
+}
+
+/// The same as a whole number.
+fn number(i: u8) -> String {
+    format!("CAST({} AS BIGINT)", text(i))
 }
 
 /// A list of ids, to be bound for `{ids:n}`.

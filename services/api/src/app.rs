@@ -9,15 +9,18 @@ pub(crate) mod demo;
 pub(crate) mod discussions;
 pub(crate) mod error;
 mod event;
+pub(crate) mod events;
 pub(crate) mod list;
 pub(crate) mod members;
+pub(crate) mod once;
+pub(crate) mod one_line;
 pub(crate) mod subscriptions;
 pub(crate) mod text;
 pub(crate) mod tickets;
 pub(crate) mod users;
 pub(crate) mod view;
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crier_domain::Keys;
 use crier_service_kit::telemetry;
@@ -34,6 +37,10 @@ pub(crate) struct App {
     /// Seal positions and tickets.
     pub(crate) keys: Keys,
     pub(crate) metrics: Metrics,
+    /// Who is admin of this many communities makes no more; 0 is no limit.
+    pub(crate) communities_per_user: u32,
+    /// How long the log holds events.
+    pub(crate) retention: Duration,
 }
 
 impl App {

@@ -1,6 +1,7 @@
 //! What runs beside the requests: the stream is made and mended, the relay carries the outbox to it, gateways that ask
-//! for snapshots are answered, and the database is watched. All of it waits for NATS as long as it takes.
+//! for snapshots are answered, the database is watched, and callers are forgotten. All of it waits for NATS as long as it takes.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crier_bus::{Bus, LogConfig};
@@ -15,6 +16,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::causes;
+use crate::limits::Limits;
 use crate::relay::{Outbox, Stream};
 
 /// The condition of readiness: NATS is none, for calls are answered without it.
@@ -24,6 +26,8 @@ pub(crate) const DATABASE: &str = "database";
 const DATABASE_CHECK: Duration = Duration::from_secs(2);
 /// How often the stream is looked at though the connection stood: an operator may have changed it.
 const STREAM_CHECK: Duration = Duration::from_secs(60);
+/// How often callers are forgotten who have not called for a while.
+const LIMITS_TIDIED: Duration = Duration::from_secs(60);
 const FIRST_BACK_OFF: Duration = Duration::from_millis(100);
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(5);
 /// Snapshot requests answered at a time: when a fleet starts, they come by the thousand.
@@ -36,6 +40,7 @@ pub(crate) struct Background {
     pub(crate) relay: Relay<Outbox, Stream>,
     pub(crate) stream: LogConfig,
     pub(crate) readiness: Readiness,
+    pub(crate) limits: Arc<Limits>,
 }
 
 impl Background {
@@ -47,6 +52,7 @@ impl Background {
             relay,
             stream,
             readiness,
+            limits,
         } = self;
         let (made, is_made) = watch::channel(false);
         let mut tasks = JoinSet::new();
@@ -54,6 +60,7 @@ impl Background {
         tasks.spawn(run_relay(relay, is_made, shutdown.clone()));
         tasks.spawn(serve_snapshots(bus, store.clone(), shutdown.clone()));
         tasks.spawn(watch_database(store, readiness, shutdown.clone()));
+        tasks.spawn(tidy_limits(limits, shutdown.clone()));
         tasks
     }
 }
@@ -155,6 +162,16 @@ async fn watch_database(store: Store, readiness: Readiness, shutdown: Cancellati
         }
     }
     readiness.fails(DATABASE, "the service is stopping");
+}
+
+/// Keeps the memory of callers to those who called of late.
+async fn tidy_limits(limits: Arc<Limits>, shutdown: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = sleep(LIMITS_TIDIED) => limits.tidy(),
+        }
+    }
 }
 
 /// Pauses that double up to a longest one, each jittered.

@@ -26,6 +26,8 @@ pub struct Config {
     pub cursor: CursorConfig,
     /// `[relay]`
     pub relay: RelayGroup,
+    /// `[limits]`
+    pub limits: LimitsConfig,
 }
 
 /// The group `[api]`.
@@ -119,6 +121,70 @@ impl RelayGroup {
             sweep: self.sweep.get(),
             trace: crate::relay::join_trace,
             ..RelayConfig::default()
+        }
+    }
+}
+
+/// The group `[limits]`. 0 is no limit.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LimitsConfig {
+    /// Calls of one person: a second, and at once.
+    pub user_calls_per_second: u32,
+    /// See above.
+    pub user_calls_burst: u32,
+    /// Of these, calls that change something.
+    pub user_changes_per_second: u32,
+    /// See above.
+    pub user_changes_burst: u32,
+    /// Calls of one backend.
+    pub service_calls_per_second: u32,
+    /// See above.
+    pub service_calls_burst: u32,
+    /// Who is admin of this many communities makes no more.
+    pub communities_per_user: u32,
+}
+
+/// How often something may happen: so often a second, and so often at once.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rate {
+    pub(crate) per_second: u32,
+    pub(crate) burst: u32,
+}
+
+impl LimitsConfig {
+    /// No limits at all.
+    #[must_use]
+    pub const fn none() -> Self {
+        Self {
+            user_calls_per_second: 0,
+            user_calls_burst: 0,
+            user_changes_per_second: 0,
+            user_changes_burst: 0,
+            service_calls_per_second: 0,
+            service_calls_burst: 0,
+            communities_per_user: 0,
+        }
+    }
+
+    pub(crate) fn user_calls(&self) -> Rate {
+        Rate {
+            per_second: self.user_calls_per_second,
+            burst: self.user_calls_burst,
+        }
+    }
+
+    pub(crate) fn user_changes(&self) -> Rate {
+        Rate {
+            per_second: self.user_changes_per_second,
+            burst: self.user_changes_burst,
+        }
+    }
+
+    pub(crate) fn service_calls(&self) -> Rate {
+        Rate {
+            per_second: self.service_calls_per_second,
+            burst: self.service_calls_burst,
         }
     }
 }

@@ -7,13 +7,16 @@ mod communities;
 mod demo;
 mod describe;
 mod discussions;
+mod events;
 mod identity;
 mod members;
 mod object;
+mod once;
 mod openapi;
 mod page;
 mod paging;
 mod problems;
+mod several;
 mod subscriptions;
 mod tickets;
 mod users;
@@ -73,6 +76,8 @@ fn table() -> Vec<Route> {
         get("/api/articles/{article}", articles::get, "One article", &[]),
         post("/api/communities/{community}/articles/{article}/submit", articles::submit, "Submit an article to a community", &[409]),
         post("/api/communities/{community}/articles/{article}/manage/{action}", articles::manage, "Approve, publish, unpublish or reject a submitted article", &[409]),
+
+        post("/api/events", events::publish, "Publish what happened elsewhere, one event or several at once", &[404, 409]),
 
         post("/api/realtime/ticket", tickets::create, "A ticket that opens a stream where no header can be sent", &[]),
         post("/api/users/{user}/disconnect", users::disconnect, "Refuse a user's tokens until now, and close their streams", &[]),

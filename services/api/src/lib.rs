@@ -10,6 +10,7 @@
 //! | [`http`] | the whole route table; below it one file of thin handlers per resource, and `http/problems`, the one place where errors become statuses |
 //! | `app` | the use cases, one file per resource |
 //! | `relay` | joins the store and NATS to the relay |
+//! | `limits` | how often one caller may call |
 //! | `background` | what runs beside the requests: stream, relay, snapshot requests |
 //! | `metrics` | what is counted besides requests |
 
@@ -19,6 +20,7 @@ pub mod startup;
 
 mod app;
 mod background;
+mod limits;
 mod metrics;
 mod relay;
 mod state;

@@ -13,6 +13,7 @@ use crier_service_kit::health::{self, Readiness};
 use crier_service_kit::http::{HttpLimits, HttpMetrics, layer};
 use crier_service_kit::server::{BindError, Bound};
 use crier_store::{Store, StoreError};
+use governor::clock::MonotonicClock;
 use prometheus_client::registry::Registry;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
@@ -21,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::app::{App, demo};
 use crate::background::{Background, DATABASE};
 use crate::config::Config;
+use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::relay::{Outbox, Stream};
 use crate::state::{Demo, State};
@@ -110,7 +112,11 @@ pub async fn build(config: Config) -> Result<Api, ApiError> {
         store: store.clone(),
         keys,
         metrics: Metrics::register(&mut registry, relay.stats(), bus.clone(), store.clone()),
+        communities_per_user: config.limits.communities_per_user,
+        retention,
     };
+    let limits = Limits::register(&config.limits, &MonotonicClock, &mut registry);
+    let limits = Arc::new(limits);
     if signer.is_some() {
         let seeded = demo::seed(&app).await;
         seeded.map_err(|error| ApiError::SampleData(causes(&error)))?;
@@ -128,6 +134,7 @@ pub async fn build(config: Config) -> Result<Api, ApiError> {
         state: State {
             app,
             verifier,
+            limits: limits.clone(),
             demo: signer.map(|signer| Demo {
                 signer,
                 gateways: config.api.gateways,
@@ -139,6 +146,7 @@ pub async fn build(config: Config) -> Result<Api, ApiError> {
             relay,
             stream: config.relay.stream(),
             readiness: Readiness::new([DATABASE]),
+            limits,
         },
         shutdown_deadline: config.api.shutdown_deadline.get(),
     })

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::bail;
-use crier_api::config::{ApiConfig, CursorConfig, DatabaseGroup, RelayGroup};
+use crier_api::config::{ApiConfig, CursorConfig, DatabaseGroup, LimitsConfig, RelayGroup};
 use crier_bus::NatsConfig;
 use crier_gateway::config::{CorsConfig, GatewayConfig};
 use crier_service_kit::auth::AuthConfig;
@@ -22,6 +22,7 @@ pub(crate) struct Config {
     pub(crate) database: DatabaseGroup,
     pub(crate) nats: NatsConfig,
     pub(crate) relay: RelayGroup,
+    pub(crate) limits: LimitsConfig,
     pub(crate) auth: AuthConfig,
     pub(crate) cursor: CursorConfig,
     pub(crate) gateway: GatewayConfig,
@@ -95,6 +96,7 @@ impl Config {
             auth: self.auth.clone(),
             cursor: self.cursor.clone(),
             relay: self.relay.clone(),
+            limits: self.limits.clone(),
         }
     }
 

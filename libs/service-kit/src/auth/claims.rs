@@ -14,6 +14,7 @@ const LARGEST_EXACT: f64 = 9_007_199_254_740_992.0;
 #[derive(Deserialize)]
 pub(super) struct RawClaims {
     sub: Option<Value>,
+    jti: Option<Value>,
     username: Option<Value>,
     scope: Option<Value>,
     exp: Option<Value>,
@@ -64,12 +65,22 @@ impl RawClaims {
     fn identity(self) -> Result<Identity, TokenError> {
         let scope = text("scope", self.scope)?;
         if scope.split(' ').any(|scope| scope == SERVICE_SCOPE) {
-            return Ok(Identity::Service);
+            let subject = name(self.sub).or_else(|| name(self.jti));
+            return Ok(Identity::Service { subject });
         }
         Ok(Identity::User {
             id: user_id(self.sub.as_ref())?,
             username: text("username", self.username)?,
         })
+    }
+}
+
+/// What a backend calls itself, whatever it is: only told apart from others, never trusted with anything.
+fn name(value: Option<Value>) -> Option<String> {
+    match value {
+        Some(Value::String(text)) if !text.is_empty() => Some(text),
+        Some(Value::Number(number)) => Some(number.to_string()),
+        _ => None,
     }
 }
 

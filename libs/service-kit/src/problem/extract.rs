@@ -3,6 +3,7 @@
 use std::error::Error;
 
 use axum::Json;
+use axum::body::Bytes;
 use axum::extract::path::ErrorKind;
 use axum::extract::rejection::{BytesRejection, FailedToBufferBody, JsonRejection, PathRejection};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
@@ -17,6 +18,10 @@ const LONGEST_REASON: usize = 300;
 /// A JSON body. 400 if it isn't JSON, 422 if a value or field is wrong, 415 and 413 for type and size.
 #[derive(Clone, Copy, Debug)]
 pub struct ValidJson<T>(pub T);
+
+/// A body as it came, 413 if it is too large.
+#[derive(Clone, Debug)]
+pub struct ValidBytes(pub Bytes);
 
 /// The path's parameters. A segment that can't be one names nothing, hence 404.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +38,17 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for ValidJson<T> {
         match Json::from_request(request, state).await {
             Ok(Json(value)) => Ok(Self(value)),
             Err(rejection) => Err(refused_json(&rejection)),
+        }
+    }
+}
+
+impl<S: Send + Sync> FromRequest<S> for ValidBytes {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        match Bytes::from_request(request, state).await {
+            Ok(bytes) => Ok(Self(bytes)),
+            Err(rejection) => Err(refused_bytes(&rejection)),
         }
     }
 }
@@ -73,9 +89,16 @@ fn refused_json(rejection: &JsonRejection) -> Problem {
         JsonRejection::MissingJsonContentType(_) => {
             Problem::unsupported_media_type("A body with Content-Type: application/json is needed.")
         }
-        JsonRejection::BytesRejection(BytesRejection::FailedToBufferBody(
-            FailedToBufferBody::LengthLimitError(_),
-        )) => Problem::payload_too_large("The body is larger than this service takes."),
+        JsonRejection::BytesRejection(rejection) => refused_bytes(rejection),
+        _ => Problem::bad_request("The body could not be read."),
+    }
+}
+
+fn refused_bytes(rejection: &BytesRejection) -> Problem {
+    match rejection {
+        BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)) => {
+            Problem::payload_too_large("The body is larger than this service takes.")
+        }
         _ => Problem::bad_request("The body could not be read to its end."),
     }
 }

@@ -16,6 +16,7 @@ mod harness;
 mod order;
 mod outage;
 mod relay;
+mod repeats;
 mod schema;
 mod snapshots;
 mod subscriptions;
@@ -29,6 +30,7 @@ const ON_BOTH: usize = articles::COUNT
     + communities::COUNT
     + order::COUNT
     + relay::COUNT
+    + repeats::COUNT
     + schema::COUNT
     + snapshots::COUNT
     + subscriptions::COUNT

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::access::Access;
 use super::article_ref::ArticleName;
 use super::error::{AppError, Conflict, Thing};
+use super::once::{Answer, Key};
 use super::text::{Abstract, Name};
 use super::view::{ArticleView, CommunityArticleView};
 use super::{App, access};
@@ -49,12 +50,15 @@ pub(crate) async fn create(
     user: UserId,
     title: &Name,
     summary: Option<&Abstract>,
-) -> Result<ArticleView, AppError> {
+    key: Option<&Key>,
+) -> Result<Answer<ArticleView>, AppError> {
     let tx = app.begin(Locks::new()).await?;
     let summary = summary.map_or("", Abstract::as_str);
-    let article = tx.create_article(user, title.as_str(), summary).await?;
-    app.commit(tx).await?;
-    Ok(article.into())
+    app.once(tx, user, key, async |tx| {
+        let article = tx.create_article(user, title.as_str(), summary).await?;
+        Ok(article.into())
+    })
+    .await
 }
 
 /// An article that the caller may read.
@@ -72,7 +76,8 @@ pub(crate) async fn submit(
     user: UserId,
     community: CommunityId,
     article: &ArticleName,
-) -> Result<CommunityArticleView, AppError> {
+    key: Option<&Key>,
+) -> Result<Answer<CommunityArticleView>, AppError> {
     let (tx, _) = access::begin(
         app,
         Locks::new().exclusive(community),
@@ -81,13 +86,14 @@ pub(crate) async fn submit(
         Access::writes,
     )
     .await?;
-    let article = find(&tx, user, article).await?;
-    let submitted = match tx.submit_article(community, article.id, user).await? {
-        Submitted::New(submitted) => submitted,
-        Submitted::Already(_) => return Err(AppError::Conflict(Conflict::AlreadySubmitted)),
-    };
-    app.commit(tx).await?;
-    Ok(submitted.into())
+    app.once(tx, user, key, async |tx| {
+        let article = find(tx, user, article).await?;
+        match tx.submit_article(community, article.id, user).await? {
+            Submitted::New(submitted) => Ok(submitted.into()),
+            Submitted::Already(_) => Err(AppError::Conflict(Conflict::AlreadySubmitted)),
+        }
+    })
+    .await
 }
 
 /// An admin moves a submitted article on. What is published is followed by the admins and its submitter.

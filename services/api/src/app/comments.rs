@@ -9,6 +9,7 @@ use super::access::Access;
 use super::error::{AppError, Rule, Thing};
 use super::event::{Origin, for_subscribers};
 use super::list::last_event_id;
+use super::once::{Answer, Key};
 use super::text::Content;
 use super::view::{self, CommentView, Moment};
 use super::{App, access};
@@ -33,7 +34,8 @@ pub(crate) async fn create(
     discussion: DiscussionId,
     parent: Option<CommentId>,
     content: &Content,
-) -> Result<CommentView, AppError> {
+    key: Option<&Key>,
+) -> Result<Answer<CommentView>, AppError> {
     let nothing = || AppError::NoSuch(Thing::Discussion);
     // Where a discussion is never changes, so that it may be asked before the lock of its community is held.
     let community = app
@@ -49,30 +51,32 @@ pub(crate) async fn create(
         Access::writes,
     )
     .await?;
-    let discussion = tx.find_discussion(author, discussion).await?;
-    let discussion = discussion.ok_or_else(nothing)?;
-    let written = tx
-        .create_comment(&discussion, author, parent, content.as_str())
-        .await?;
-    let stored = match written {
-        NewComment::Written(comment) => comment,
-        NewComment::NoSuchParent => return Err(AppError::Rule(Rule::ParentElsewhere)),
-        NewComment::TooDeep => return Err(AppError::Rule(Rule::TooDeep)),
-    };
-    let origin = Origin {
-        community,
-        article: discussion.article_id,
-        author,
-        at: Moment(stored.created_at),
-    };
-    let comment = CommentView::from(stored);
-    if access.has_events() {
-        let data = EventData { comment: &comment };
-        let event = for_subscribers(EventType::NEW_COMMENT, &origin, &data)?;
-        tx.outbox_event(&event).await?;
-    }
-    app.commit(tx).await?;
-    Ok(comment)
+    app.once(tx, author, key, async |tx| {
+        let discussion = tx.find_discussion(author, discussion).await?;
+        let discussion = discussion.ok_or_else(nothing)?;
+        let written = tx
+            .create_comment(&discussion, author, parent, content.as_str())
+            .await?;
+        let stored = match written {
+            NewComment::Written(comment) => comment,
+            NewComment::NoSuchParent => return Err(AppError::Rule(Rule::ParentElsewhere)),
+            NewComment::TooDeep => return Err(AppError::Rule(Rule::TooDeep)),
+        };
+        let origin = Origin {
+            community,
+            article: discussion.article_id,
+            author,
+            at: Moment(stored.created_at),
+        };
+        let comment = CommentView::from(stored);
+        if access.has_events() {
+            let data = EventData { comment: &comment };
+            let event = for_subscribers(EventType::NEW_COMMENT, &origin, &data)?;
+            tx.outbox_event(&event).await?;
+        }
+        Ok(comment)
+    })
+    .await
 }
 
 /// The comments of a discussion, with the position from which a stream continues the list.

@@ -5,7 +5,8 @@ use crier_store::{self as store, CommunityKind, Locks, Page, Role};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::error::{AppError, Thing};
+use super::error::{AppError, Conflict, Thing};
+use super::once::{Answer, Key};
 use super::text::Name;
 use super::view::{self, CommunityView, ListedArticleView};
 use super::{App, access};
@@ -33,16 +34,22 @@ pub(crate) async fn create(
     user: UserId,
     name: &Name,
     kind: CommunityKind,
-) -> Result<CommunityView, AppError> {
+    key: Option<&Key>,
+) -> Result<Answer<CommunityView>, AppError> {
     let tx = app.begin(Locks::new()).await?;
-    let community = tx.create_community(user, name.as_str(), kind).await?;
-    app.commit(tx).await?;
-    let view = store::CommunityView {
-        community,
-        role: Some(Role::Admin),
-        member_count: 1,
-    };
-    Ok(view.into())
+    let limit = app.communities_per_user;
+    app.once(tx, user, key, async |tx| {
+        if limit > 0 && tx.count_administered(user).await? >= u64::from(limit) {
+            return Err(AppError::Conflict(Conflict::TooManyCommunities(limit)));
+        }
+        let view = store::CommunityView {
+            community: tx.create_community(user, name.as_str(), kind).await?,
+            role: Some(Role::Admin),
+            member_count: 1,
+        };
+        Ok(view.into())
+    })
+    .await
 }
 
 /// The caller's communities and the public ones, oldest first.

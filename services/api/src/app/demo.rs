@@ -92,9 +92,9 @@ pub(crate) async fn seed(app: &App) -> Result<(), AppError> {
         Some(community) => community,
         None => {
             let name = &text(COMMUNITY)?;
-            communities::create(app, alice, name, CommunityKind::Private)
-                .await?
-                .id
+            let made = communities::create(app, alice, name, CommunityKind::Private, None);
+            let made = made.await?.made();
+            made.ok_or(AppError::NoSuch(Thing::Community))?.id
         }
     };
     for member in [bob, carol] {
@@ -119,7 +119,7 @@ pub(crate) async fn seed(app: &App) -> Result<(), AppError> {
         .discussions(alice, community, followed, Page::first(1));
     if page.await?.is_empty() {
         let (topic, content) = (text(TOPIC)?, text(CONTENT)?);
-        discussions::create(app, alice, community, &name, &topic, &content).await?;
+        discussions::create(app, alice, community, &name, &topic, &content, None).await?;
     }
     publish(app, alice, community, OTHER).await?;
     Ok(())
@@ -173,15 +173,15 @@ async fn publish(
     let id = match find_article(app, alice, article).await? {
         Some(id) => id,
         None => {
-            articles::create(app, alice, &text(article.0)?, None)
-                .await?
-                .id
+            let title = text(article.0)?;
+            let made = articles::create(app, alice, &title, None, None).await?;
+            made.made().ok_or(AppError::NoSuch(Thing::Article))?.id
         }
     };
     let name = ArticleName::from(id);
     let there = app.store.find_community_article(alice, community, id);
     if there.await?.is_none() {
-        articles::submit(app, alice, community, &name).await?;
+        articles::submit(app, alice, community, &name, None).await?;
     }
     articles::manage(app, alice, community, &name, Action::Publish).await?;
     Ok(id)

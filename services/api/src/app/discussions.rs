@@ -10,6 +10,7 @@ use super::article_ref::ArticleName;
 use super::error::{AppError, Rule, Thing};
 use super::event::{Origin, for_subscribers};
 use super::list::last_event_id;
+use super::once::{Answer, Key};
 use super::text::{Content, Topic};
 use super::view::{self, DiscussionView, Moment};
 use super::{App, access};
@@ -35,7 +36,8 @@ pub(crate) async fn create(
     article: &ArticleName,
     topic: &Topic,
     content: &Content,
-) -> Result<DiscussionView, AppError> {
+    key: Option<&Key>,
+) -> Result<Answer<DiscussionView>, AppError> {
     let (tx, access) = access::begin(
         app,
         Locks::new().shared(community),
@@ -44,26 +46,28 @@ pub(crate) async fn create(
         Access::writes,
     )
     .await?;
-    let article = article_in(&tx, author, community, article).await?;
-    let stored = tx
-        .create_discussion(&article, author, topic.as_str(), content.as_str())
-        .await?;
-    let origin = Origin {
-        community,
-        article: article.article_id,
-        author,
-        at: Moment(stored.created_at),
-    };
-    let discussion = DiscussionView::from(stored);
-    if access.has_events() {
-        let data = EventData {
-            discussion: &discussion,
+    app.once(tx, author, key, async |tx| {
+        let article = article_in(tx, author, community, article).await?;
+        let stored = tx
+            .create_discussion(&article, author, topic.as_str(), content.as_str())
+            .await?;
+        let origin = Origin {
+            community,
+            article: article.article_id,
+            author,
+            at: Moment(stored.created_at),
         };
-        let event = for_subscribers(EventType::NEW_DISCUSSION, &origin, &data)?;
-        tx.outbox_event(&event).await?;
-    }
-    app.commit(tx).await?;
-    Ok(discussion)
+        let discussion = DiscussionView::from(stored);
+        if access.has_events() {
+            let data = EventData {
+                discussion: &discussion,
+            };
+            let event = for_subscribers(EventType::NEW_DISCUSSION, &origin, &data)?;
+            tx.outbox_event(&event).await?;
+        }
+        Ok(discussion)
+    })
+    .await
 }
 
 /// The discussions of an article, with the position from which a stream continues the list.

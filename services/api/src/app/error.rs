@@ -18,17 +18,29 @@ pub(crate) enum AppError {
     /// The request does not fit what is there.
     #[error("{0}")]
     Conflict(Conflict),
-    /// The event that the text would make is larger than the log takes.
-    #[error("the text is too large to be sent to its readers")]
+    /// The event that this would make is larger than the log takes.
+    #[error("this is too large to be sent to its readers")]
     EventTooLarge,
+    /// The `Idempotency-Key` of the call came with another call before.
+    #[error("the Idempotency-Key was used for another request")]
+    KeyReused,
+    /// One of several is refused, and with it all.
+    #[error("[{index}]: {error}")]
+    InList {
+        /// Which, counted from 0.
+        index: usize,
+        /// Why.
+        #[source]
+        error: Box<AppError>,
+    },
     /// The token was issued before its user was disconnected.
     #[error("the token was withdrawn")]
     TokenWithdrawn,
     /// The database refused or is away.
     #[error("the database failed")]
     Store(#[source] StoreError),
-    /// An event could not be written as JSON.
-    #[error("an event could not be encoded")]
+    /// An event or an answer could not be written as JSON, or not be read back.
+    #[error("an event or an answer could not be encoded")]
     Encode(#[from] serde_json::Error),
     /// A token could not be signed.
     #[error("a token could not be signed")]
@@ -36,6 +48,22 @@ pub(crate) enum AppError {
     /// A text of the sample data doesn't fit.
     #[error("the sample data is wrong")]
     SampleText(#[source] super::text::TextError),
+}
+
+impl AppError {
+    /// The refusal of the one at this place among several.
+    pub(crate) fn at(self, index: usize) -> Self {
+        let error = Box::new(self);
+        Self::InList { index, error }
+    }
+
+    /// The refusal as it is told where there is only one.
+    pub(crate) fn alone(self) -> Self {
+        match self {
+            Self::InList { error, .. } => *error,
+            other => other,
+        }
+    }
 }
 
 impl From<StoreError> for AppError {
@@ -106,6 +134,9 @@ pub(crate) enum Rule {
     /// The answered comment is in another discussion.
     #[error("the answered comment does not belong to this discussion")]
     ParentElsewhere,
+    /// Public communities have no events.
+    #[error("only private and hidden communities have events")]
+    NoEvents,
     /// Comments go three levels deep.
     #[error("answers go no deeper than three levels")]
     TooDeep,
@@ -120,9 +151,15 @@ pub(crate) enum Conflict {
     /// A community without an admin could never change again.
     #[error("this is the community's last admin")]
     LastAdmin,
+    /// An id is for one event.
+    #[error("the id was given to another event")]
+    EventIdTaken,
     /// The action does not lead from the article's state.
     #[error("the article's state does not allow that")]
     WrongState,
+    /// Each change of a person's permissions publishes all of them.
+    #[error("whoever is admin of {0} communities can make no more")]
+    TooManyCommunities(u32),
     /// A snapshot has to fit one message.
     #[error("nobody can follow more than 20,000 communities and articles")]
     TooManyEntries,

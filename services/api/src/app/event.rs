@@ -1,7 +1,6 @@
 //! The events that writing causes.
 
-use bytes::Bytes;
-use crier_domain::event::{ClientEvent, MAX_EVENT_BYTES};
+use crier_domain::event::ClientEvent;
 use crier_domain::{ArticleId, Audience, CommunityId, Event, EventId, UserId};
 use serde::Serialize;
 
@@ -35,25 +34,32 @@ pub(super) fn for_subscribers(
         timestamp: &origin.at.to_string(),
         data,
     };
-    Ok(Event {
+    fitting(Event {
         id,
         community: origin.community,
         article: Some(origin.article),
         audience: Audience::Subscribers,
         exclude: Some(origin.author),
-        body: fitting(event.encode()?)?,
+        body: event.encode()?,
     })
 }
 
-fn fitting(body: Bytes) -> Result<Bytes, AppError> {
-    if body.len() > MAX_EVENT_BYTES {
-        return Err(AppError::EventTooLarge);
+/// The event, if the log takes it.
+///
+/// # Errors
+/// [`AppError::EventTooLarge`]
+pub(super) fn fitting(event: Event) -> Result<Event, AppError> {
+    if event.fits() {
+        Ok(event)
+    } else {
+        Err(AppError::EventTooLarge)
     }
-    Ok(body)
 }
 
 #[cfg(test)]
 mod tests {
+    use crier_domain::event::MAX_EVENT_BYTES;
+
     use super::*;
 
     #[test]

@@ -12,8 +12,10 @@ use serde::Deserialize;
 use super::answers::Created;
 use super::identity::Caller;
 use super::object::Object;
+use super::once::{NoBody, Once};
 use crate::app::article_ref::ArticleName;
 use crate::app::articles::{self, Action};
+use crate::app::once::Answer;
 use crate::app::text::{Abstract, Name};
 use crate::app::view::{ArticleView, CommunityArticleView};
 use crate::state::State;
@@ -29,9 +31,10 @@ pub(super) struct NewArticle {
 pub(super) async fn create(
     extract::State(state): extract::State<Arc<State>>,
     Caller(caller): Caller,
-    ValidJson(Object(new)): ValidJson<Object<NewArticle>>,
-) -> Result<Created<ArticleView>, Problem> {
-    let article = articles::create(&state.app, caller.id, &new.title, new.summary.as_ref()).await?;
+    Once(key, ValidJson(Object(new))): Once<ValidJson<Object<NewArticle>>>,
+) -> Result<Created<Answer<ArticleView>>, Problem> {
+    let (summary, key) = (new.summary.as_ref(), key.as_ref());
+    let article = articles::create(&state.app, caller.id, &new.title, summary, key).await?;
     Ok(Created(article))
 }
 
@@ -47,8 +50,10 @@ pub(super) async fn submit(
     extract::State(state): extract::State<Arc<State>>,
     Caller(caller): Caller,
     ValidPath((community, article)): ValidPath<(CommunityId, ArticleName)>,
-) -> Result<Created<CommunityArticleView>, Problem> {
-    let submitted = articles::submit(&state.app, caller.id, community, &article).await?;
+    Once(key, NoBody): Once<NoBody>,
+) -> Result<Created<Answer<CommunityArticleView>>, Problem> {
+    let key = key.as_ref();
+    let submitted = articles::submit(&state.app, caller.id, community, &article, key).await?;
     Ok(Created(submitted))
 }
 

@@ -12,8 +12,10 @@ use serde::Deserialize;
 use super::answers::Created;
 use super::identity::Caller;
 use super::object::Object;
+use super::once::Once;
 use super::paging::Listing;
 use crate::app::comments::{self, CommentsView};
+use crate::app::once::Answer;
 use crate::app::text::Content;
 use crate::app::view::CommentView;
 use crate::state::State;
@@ -30,14 +32,15 @@ pub(super) async fn create(
     extract::State(state): extract::State<Arc<State>>,
     Caller(caller): Caller,
     ValidPath(discussion): ValidPath<DiscussionId>,
-    ValidJson(Object(new)): ValidJson<Object<NewComment>>,
-) -> Result<Created<CommentView>, Problem> {
+    Once(key, ValidJson(Object(new))): Once<ValidJson<Object<NewComment>>>,
+) -> Result<Created<Answer<CommentView>>, Problem> {
     let comment = comments::create(
         &state.app,
         caller.id,
         discussion,
         new.parent_id,
         &new.content,
+        key.as_ref(),
     )
     .await?;
     Ok(Created(comment))

@@ -13,9 +13,11 @@ use serde::Deserialize;
 use super::answers::Created;
 use super::identity::Caller;
 use super::object::Object;
+use super::once::Once;
 use super::paging::Listing;
 use super::words::word;
 use crate::app::communities::{self, CommunitiesView, CommunityPageView};
+use crate::app::once::Answer;
 use crate::app::text::Name;
 use crate::app::view::CommunityView;
 use crate::state::State;
@@ -31,9 +33,10 @@ pub(super) struct NewCommunity {
 pub(super) async fn create(
     extract::State(state): extract::State<Arc<State>>,
     Caller(caller): Caller,
-    ValidJson(Object(new)): ValidJson<Object<NewCommunity>>,
-) -> Result<Created<CommunityView>, Problem> {
-    let community = communities::create(&state.app, caller.id, &new.name, new.kind).await?;
+    Once(key, ValidJson(Object(new))): Once<ValidJson<Object<NewCommunity>>>,
+) -> Result<Created<Answer<CommunityView>>, Problem> {
+    let key = key.as_ref();
+    let community = communities::create(&state.app, caller.id, &new.name, new.kind, key).await?;
     Ok(Created(community))
 }
 

@@ -146,6 +146,13 @@ impl<'a> Operation<'a> {
         self.body = Some(json!({"required": true, "content": {media_type: {"schema": schema}}}));
     }
 
+    /// It looks at this header.
+    pub(super) fn reads_header(&mut self, name: &str, description: &str, schema: &Value) {
+        self.parameters.push(json!({
+            "name": name, "in": "header", "required": false, "description": description, "schema": schema,
+        }));
+    }
+
     fn takes_path<T: JsonSchema>(&mut self) {
         let schema = self.schemas.requests.subschema_for::<T>();
         // The schema of several is that of a tuple.

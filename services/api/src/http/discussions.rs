@@ -12,10 +12,12 @@ use serde::Deserialize;
 use super::answers::Created;
 use super::identity::Caller;
 use super::object::Object;
+use super::once::Once;
 use super::paging::page;
 use crate::app::article_ref::ArticleName;
 use crate::app::discussions::{self, DiscussionsView};
 use crate::app::list::MAX_LIMIT;
+use crate::app::once::Answer;
 use crate::app::text::{Content, Topic};
 use crate::app::view::DiscussionView;
 use crate::state::State;
@@ -47,8 +49,8 @@ pub(super) async fn create(
     Caller(caller): Caller,
     ValidPath(article): ValidPath<ArticleName>,
     ValidQuery(place): ValidQuery<Place>,
-    ValidJson(Object(new)): ValidJson<Object<NewDiscussion>>,
-) -> Result<Created<DiscussionView>, Problem> {
+    Once(key, ValidJson(Object(new))): Once<ValidJson<Object<NewDiscussion>>>,
+) -> Result<Created<Answer<DiscussionView>>, Problem> {
     let discussion = discussions::create(
         &state.app,
         caller.id,
@@ -56,6 +58,7 @@ pub(super) async fn create(
         &article,
         &new.topic,
         &new.content,
+        key.as_ref(),
     )
     .await?;
     Ok(Created(discussion))

@@ -34,6 +34,14 @@ impl FromRequestParts<Arc<State>> for Either {
             .verifier
             .verify(token, SystemTime::now())
             .inspect_err(|error| tracing::debug!(%error, "a token was refused"))?;
+        // Before anything is asked of the database: that is what the limits protect.
+        let allowed = match &claims.identity {
+            Identity::User { id, .. } => state.limits.user(*id, !parts.method.is_safe()),
+            Identity::Service { subject } => {
+                state.limits.service(subject.as_deref().unwrap_or(token))
+            }
+        };
+        allowed.map_err(Problem::too_many)?;
         let Identity::User { id, username } = claims.identity else {
             return Ok(Self::Backend);
         };

@@ -18,7 +18,9 @@ impl From<AppError> for Problem {
             AppError::Rule(_) => Self::bad_request(sentence(&error)),
             AppError::Conflict(_) => Self::conflict(sentence(&error)),
             AppError::EventTooLarge => Self::payload_too_large(sentence(&error)),
+            AppError::KeyReused => Self::invalid(sentence(&error)),
             AppError::TokenWithdrawn => Self::unauthorized(),
+            AppError::InList { .. } => in_list(error),
             AppError::Store(cause) if cause.is_unavailable() => {
                 tracing::warn!(error = %causes(cause), "the database is unavailable");
                 Self::unavailable(TRY_AGAIN)
@@ -31,6 +33,18 @@ impl From<AppError> for Problem {
                 Self::internal()
             }
         }
+    }
+}
+
+/// The problem of the one, and which one it is.
+fn in_list(error: AppError) -> Problem {
+    match error {
+        AppError::InList { index, error } => {
+            let problem = Problem::from(*error);
+            let detail = format!("[{index}]: {}", problem.detail());
+            problem.with_detail(detail)
+        }
+        other => other.into(),
     }
 }
 

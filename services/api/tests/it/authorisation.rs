@@ -198,6 +198,9 @@ pub(crate) fn rows() -> Vec<Row> {
         row(M::POST, "/api/communities/{community}/articles/{article}/manage/{action}", |s| format!("/api/communities/{}/articles/{}/manage/publish", s.place.community, s.waiting.article),
             no_body, answers(403, 404, 403, 200)),
 
+        row(M::POST, "/api/events", |_| "/api/events".into(),
+            |s| Some(json!({"type": "t", "community_id": s.place.community, "data": null})), backend(202)),
+
         row(M::POST, "/api/realtime/ticket", |_| "/api/realtime/ticket".into(),
             no_body, answers(200, 200, 200, 200)),
         row(M::POST, "/api/users/{user}/disconnect", |_| "/api/users/1000000/disconnect".into(),

@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use crier_api::config::{ApiConfig, Config, CursorConfig, DatabaseGroup, RelayGroup};
+use crier_api::config::{ApiConfig, Config, CursorConfig, DatabaseGroup, LimitsConfig, RelayGroup};
 use crier_bus::NatsConfig;
 use crier_domain::Keys;
 use crier_service_kit::auth::{AuthConfig, Signer};
@@ -66,6 +66,7 @@ pub(crate) fn config(dir: &TempDir) -> Config {
             sweep: Duration::from_secs(3600).into(),
             replicas: 1,
         },
+        limits: LimitsConfig::none(),
     }
 }
 

@@ -10,10 +10,13 @@
 mod authorisation;
 mod bad_input;
 mod demo;
+mod events;
 mod fixture;
 mod hidden;
+mod limits;
 mod log;
 mod membership;
+mod once;
 mod openapi;
 mod operation;
 mod races;

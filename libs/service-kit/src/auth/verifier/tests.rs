@@ -270,7 +270,7 @@ fn what_the_signer_makes_the_verifier_takes() {
 
     let token = signer.sign_service(minute).unwrap();
     let claims = verifier.verify(&token, now).unwrap();
-    assert_eq!(claims.identity, Identity::Service);
+    assert_eq!(claims.identity, Identity::Service { subject: None });
 }
 
 proptest! {

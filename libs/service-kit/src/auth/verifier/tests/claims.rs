@@ -112,7 +112,7 @@ fn the_subject_is_a_positive_whole_number() {
 fn the_scope_service_is_a_word_of_its_own() {
     for scope in ["service", "read service", "service write"] {
         let token = json!({ "scope": scope, "sub": null });
-        assert_eq!(identity(&token), Ok(Identity::Service));
+        assert_eq!(identity(&token), Ok(Identity::Service { subject: None }));
     }
     for scope in ["", "services", "self-service", "service,write", "Service"] {
         assert_eq!(identity(&json!({ "scope": scope })), Ok(user(7)), "{scope}");
@@ -121,6 +121,26 @@ fn the_scope_service_is_a_word_of_its_own() {
         identity(&json!({ "scope": ["service"] })),
         Err(TokenError::InvalidClaim { claim: "scope" })
     );
+}
+
+#[test]
+fn a_backend_is_told_apart_by_its_subject_or_else_by_its_token() {
+    for (claims, subject) in [
+        (json!({ "sub": "billing", "jti": "1" }), Some("billing")),
+        (json!({ "sub": 7, "jti": "1" }), Some("7")),
+        (json!({ "sub": "", "jti": "1" }), Some("1")),
+        (json!({ "sub": null, "jti": "1" }), Some("1")),
+        (json!({ "sub": [], "jti": {} }), None),
+    ] {
+        let mut token = claims.clone();
+        token["scope"] = json!("service");
+        let subject = subject.map(str::to_owned);
+        assert_eq!(
+            identity(&token),
+            Ok(Identity::Service { subject }),
+            "{claims}"
+        );
+    }
 }
 
 #[test]
