@@ -33,7 +33,7 @@ export class Thread {
   putComment(comment) {
     if (this.#deleted.has(`comment ${comment.id}`)) return;
     const comments = this.#commentsOf(comment.discussion_id);
-    if (!isOlder(comment, comments.get(comment.id))) comments.set(comment.id, comment);
+    if (!isOlder(comment, comments.get(comment.id))) comments.set(comment.id, { ...comment, isDeleted: comment.is_deleted });
   }
 
   has(discussionId) {

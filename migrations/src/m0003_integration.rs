@@ -46,4 +46,6 @@ const REPEATED_CALLS: &[&str] = &[
 const TALK: &[&str] = &[
     // A comment that was answered keeps its place when it is deleted, without its text.
     "ALTER TABLE comments ADD COLUMN deleted_at BIGINT",
+    // How many are there to be read?
+    "CREATE INDEX comments_undeleted ON comments (discussion_id) WHERE deleted_at IS NULL",
 ];

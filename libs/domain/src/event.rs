@@ -30,8 +30,16 @@ pub struct EventTypeError;
 impl EventType {
     /// A discussion was opened.
     pub const NEW_DISCUSSION: &'static str = "new_discussion";
+    /// A discussion's topic or content was changed.
+    pub const UPDATED_DISCUSSION: &'static str = "updated_discussion";
+    /// A discussion was deleted, with all its comments.
+    pub const DELETED_DISCUSSION: &'static str = "deleted_discussion";
     /// A comment was written.
     pub const NEW_COMMENT: &'static str = "new_comment";
+    /// A comment's content was changed.
+    pub const UPDATED_COMMENT: &'static str = "updated_comment";
+    /// A comment was deleted; one that was answered keeps its place.
+    pub const DELETED_COMMENT: &'static str = "deleted_comment";
 
     /// The name.
     #[must_use]

@@ -1,9 +1,9 @@
 //! Comments in discussions, three levels deep.
 
-use crier_domain::{CommentId, DiscussionId, UserId};
+use crier_domain::{CommentId, CommunityId, DiscussionId, UserId};
 
 use crate::error::StoreError;
-use crate::model::{Comment, Discussion, Listed, Page};
+use crate::model::{Comment, Discussion, Edited, Listed, Page, Place};
 use crate::sql::{Row, now_ms, values};
 use crate::store::{Reader, Store};
 use crate::tx::Tx;
@@ -18,6 +18,8 @@ pub enum NewComment {
     Written(Comment),
     /// What it answers is not in this discussion; nothing changed.
     NoSuchParent,
+    /// What it answers was deleted; nothing changed.
+    ParentDeleted,
     /// What it answers is on the deepest level; nothing changed.
     TooDeep,
 }
@@ -25,11 +27,14 @@ pub enum NewComment {
 /// A comment `x` that user `$1` may read: members do, and everyone in a public community.
 const READABLE: &str =
     "SELECT x.id, x.discussion_id, x.parent_id, x.depth, x.author_id, u.username, x.content,
-        x.created_at, x.updated_at
+        x.deleted_at, x.created_at, x.updated_at
     FROM comments x JOIN users u ON u.id = x.author_id
     JOIN discussions d ON d.id = x.discussion_id JOIN communities c ON c.id = d.community_id
     WHERE (c.kind = 'public' OR EXISTS (
         SELECT 1 FROM memberships m WHERE m.community_id = c.id AND m.user_id = $1))";
+
+/// The comment is one of community `$2`.
+const IN_COMMUNITY: &str = "discussion_id IN (SELECT id FROM discussions WHERE community_id = $2)";
 
 impl Reader {
     /// The comment, if this user may read it.
@@ -44,6 +49,29 @@ impl Reader {
         let sql = format!("{READABLE} AND x.id = $2");
         let row = self.db.first(&sql, values![user.get(), id.get()]).await?;
         row.as_ref().map(read).transpose()
+    }
+
+    /// Where a comment is, if this user may know of it: in a hidden community only as a member. To be asked for the
+    /// lock to take, and for telling "no member" from "not there".
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn place_of_comment(
+        &self,
+        user: UserId,
+        id: CommentId,
+    ) -> Result<Option<Place>, StoreError> {
+        let sql = "SELECT d.community_id, d.article_id FROM comments x
+            JOIN discussions d ON d.id = x.discussion_id JOIN communities c ON c.id = d.community_id
+            WHERE x.id = $2 AND (c.kind <> 'hidden' OR EXISTS (
+                SELECT 1 FROM memberships m WHERE m.community_id = c.id AND m.user_id = $1))";
+        let Some(row) = self.db.first(sql, values![user.get(), id.get()]).await? else {
+            return Ok(None);
+        };
+        Ok(Some(Place {
+            community_id: row.id("community_id")?,
+            article_id: row.id("article_id")?,
+        }))
     }
 
     /// Those comments of a discussion that this user may read, oldest first.
@@ -85,10 +113,11 @@ impl Store {
 
 impl Tx {
     /// Writes a comment, in answer to `parent` or at the first level. That its author may do so has been asked
-    /// under this lock.
+    /// under this lock; whoever would delete what is answered waits for the commit.
     ///
     /// # Errors
-    /// [`StoreError::NotLocked`] without the community's lock, shared at least.
+    /// [`StoreError::NotLocked`] without the community's lock, shared at least; [`StoreError::Missing`] for a
+    /// discussion that was deleted, which can't be while it is held.
     pub async fn create_comment(
         &self,
         discussion: &Discussion,
@@ -100,10 +129,13 @@ impl Tx {
         let depth = match parent {
             None => 1,
             Some(parent) => {
-                let sql = "SELECT depth FROM comments WHERE id = $1 AND discussion_id = $2";
+                let sql =
+                    "SELECT depth, deleted_at FROM comments WHERE id = $1 AND discussion_id = $2
+                    {key_share:comments}";
                 let values = values![parent.get(), discussion.id.get()];
                 match self.db.first(sql, values).await? {
                     None => return Ok(NewComment::NoSuchParent),
+                    Some(row) if is_deleted(&row)? => return Ok(NewComment::ParentDeleted),
                     Some(row) => row.number("depth")? + 1,
                 }
             }
@@ -114,8 +146,8 @@ impl Tx {
         let sql = "INSERT INTO comments (discussion_id, parent_id, depth, author_id, content, created_at,
                 updated_at)
             VALUES ($1, $2, $3, $4, $5, $6, $6)
-            RETURNING id, discussion_id, parent_id, depth, author_id, content, created_at, updated_at,
-                (SELECT username FROM users WHERE id = $4) AS username";
+            RETURNING id, discussion_id, parent_id, depth, author_id, content, deleted_at, created_at,
+                updated_at, (SELECT username FROM users WHERE id = $4) AS username";
         let values = values![
             discussion.id.get(),
             parent.map(i64::from),
@@ -127,6 +159,64 @@ impl Tx {
         let row = self.db.only(sql, values).await?;
         Ok(NewComment::Written(read(&row)?))
     }
+
+    /// Changes what a comment says. That the user may do so has been asked under this lock. `None`: there is no such
+    /// comment that they may read, or it was deleted.
+    ///
+    /// # Errors
+    /// [`StoreError::NotLocked`] without the community's lock, shared at least.
+    pub async fn update_comment(
+        &self,
+        user: UserId,
+        community: CommunityId,
+        id: CommentId,
+        content: &str,
+    ) -> Result<Option<Edited<Comment>>, StoreError> {
+        self.needs_shared(community)?;
+        let sql = format!(
+            "UPDATE comments SET content = $3, updated_at = $4
+            WHERE id = $1 AND deleted_at IS NULL AND content <> $3 AND {IN_COMMUNITY}"
+        );
+        let values = values![id.get(), community.get(), content, now_ms()];
+        let changed = self.db.run(&sql, values).await? > 0;
+        let found = self.find_comment(user, id).await?;
+        let found = found.filter(|comment| !comment.is_deleted);
+        Ok(found.map(|comment| Edited::new(changed, comment)))
+    }
+
+    /// Deletes a comment. One that was answered keeps its place, without its text. `false`: there is none, or it was
+    /// deleted before.
+    ///
+    /// # Errors
+    /// [`StoreError::NotLocked`] without the community's lock, shared at least.
+    pub async fn delete_comment(
+        &self,
+        community: CommunityId,
+        id: CommentId,
+    ) -> Result<bool, StoreError> {
+        self.needs_shared(community)?;
+        // Its row is locked first, by a statement of its own: only the next one sees the answers that were on their
+        // way, and there are no more of them.
+        let sql = format!(
+            "SELECT id FROM comments WHERE id = $1 AND deleted_at IS NULL AND {IN_COMMUNITY}
+            {{for_update:comments}}"
+        );
+        let found = self.db.first(&sql, values![id.get(), community.get()]);
+        if found.await?.is_none() {
+            return Ok(false);
+        }
+        let sql = "UPDATE comments SET content = '', deleted_at = $2, updated_at = $2
+            WHERE id = $1 AND EXISTS (SELECT 1 FROM comments x WHERE x.parent_id = $1)";
+        if self.db.run(sql, values![id.get(), now_ms()]).await? == 0 {
+            let sql = "DELETE FROM comments WHERE id = $1";
+            self.db.run(sql, values![id.get()]).await?;
+        }
+        Ok(true)
+    }
+}
+
+fn is_deleted(row: &Row) -> Result<bool, StoreError> {
+    Ok(row.get::<Option<i64>>("deleted_at")?.is_some())
 }
 
 fn read(row: &Row) -> Result<Comment, StoreError> {
@@ -138,6 +228,7 @@ fn read(row: &Row) -> Result<Comment, StoreError> {
         author_id: row.id("author_id")?,
         author_username: row.text("username")?,
         content: row.text("content")?,
+        is_deleted: is_deleted(row)?,
         created_at: row.moment("created_at")?,
         updated_at: row.moment("updated_at")?,
     })

@@ -6,9 +6,9 @@ use crier_domain::{CommunityId, UserId};
 
 use crate::auto_subscriptions::AutoSubscribed;
 use crate::error::StoreError;
-use crate::model::{Community, CommunityView, Page};
+use crate::model::{Community, CommunityView, Listed, Page};
 use crate::sql::{Row, id_list, pair_list, values};
-use crate::store::Reader;
+use crate::store::{Reader, Store};
 use crate::tx::Tx;
 use crate::words::{CommunityKind, Role};
 
@@ -67,6 +67,23 @@ impl Reader {
         rows.iter()
             .map(|row| Ok((row.id("id")?, row.word("kind")?)))
             .collect()
+    }
+}
+
+impl Store {
+    /// As [`Reader::communities`], with the log's position from before: what the list lacks comes after it.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn list_communities(
+        &self,
+        user: UserId,
+        page: Page<CommunityId>,
+    ) -> Result<Listed<CommunityView>, StoreError> {
+        let reader = self.read().await?;
+        let position = reader.relay_position().await?;
+        let items = reader.communities(user, page).await?;
+        Ok(Listed { items, position })
     }
 }
 

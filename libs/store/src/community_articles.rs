@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use crier_domain::{ArticleId, CommunityArticleId, CommunityId, SubscriptionId, UserId};
 
 use crate::error::StoreError;
-use crate::model::{CommunityArticle, CommunityArticleView, Page};
+use crate::model::{CommunityArticle, CommunityArticleView, Listed, Page};
 use crate::sql::{Row, now_ms, pair_list, values};
-use crate::store::Reader;
+use crate::store::{Reader, Store};
 use crate::tx::Tx;
 use crate::words::Status;
 
@@ -122,6 +122,24 @@ impl Reader {
         rows.iter()
             .map(|row| Ok((row.id("community_id")?, row.id("article_id")?)))
             .collect()
+    }
+}
+
+impl Store {
+    /// As [`Reader::community_articles`], with the log's position from before: what the list lacks comes after it.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn list_community_articles(
+        &self,
+        user: UserId,
+        community: CommunityId,
+        page: Page<CommunityArticleId>,
+    ) -> Result<Listed<CommunityArticleView>, StoreError> {
+        let reader = self.read().await?;
+        let position = reader.relay_position().await?;
+        let items = reader.community_articles(user, community, page).await?;
+        Ok(Listed { items, position })
     }
 }
 

@@ -3,7 +3,7 @@
 use crier_domain::{ArticleId, CommunityId, DiscussionId, UserId};
 
 use crate::error::StoreError;
-use crate::model::{CommunityArticle, Discussion, Listed, Page};
+use crate::model::{CommunityArticle, Discussion, Edited, Listed, Page};
 use crate::sql::{Row, now_ms, values};
 use crate::store::{Reader, Store};
 use crate::tx::Tx;
@@ -11,7 +11,8 @@ use crate::tx::Tx;
 /// A discussion `d` that user `$1` may read: members do, and everyone in a public community.
 const READABLE: &str = "SELECT d.id, d.community_id, d.article_id, d.community_article_id, d.author_id,
         u.username, d.topic, d.content, d.created_at, d.updated_at,
-        (SELECT COUNT(*) FROM comments x WHERE x.discussion_id = d.id) AS comment_count
+        (SELECT COUNT(*) FROM comments x WHERE x.discussion_id = d.id AND x.deleted_at IS NULL)
+            AS comment_count
     FROM discussions d JOIN users u ON u.id = d.author_id JOIN communities c ON c.id = d.community_id
     WHERE (c.kind = 'public' OR EXISTS (
         SELECT 1 FROM memberships m WHERE m.community_id = c.id AND m.user_id = $1))";
@@ -124,6 +125,59 @@ impl Tx {
             now_ms(),
         ];
         read(&self.db.only(sql, values).await?)
+    }
+
+    /// As [`Reader::find_discussion`], and the discussion stays there until the commit: whoever would delete it waits.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn hold_discussion(
+        &self,
+        user: UserId,
+        id: DiscussionId,
+    ) -> Result<Option<Discussion>, StoreError> {
+        let sql = format!("{READABLE} AND d.id = $2 {{key_share:d}}");
+        let row = self.db.first(&sql, values![user.get(), id.get()]).await?;
+        row.as_ref().map(read).transpose()
+    }
+
+    /// Changes the topic, the content or both. That the user may do so has been asked under this lock. `None`: there
+    /// is no such discussion that they may read.
+    ///
+    /// # Errors
+    /// [`StoreError::NotLocked`] without the community's lock, shared at least.
+    pub async fn update_discussion(
+        &self,
+        user: UserId,
+        community: CommunityId,
+        id: DiscussionId,
+        topic: Option<&str>,
+        content: Option<&str>,
+    ) -> Result<Option<Edited<Discussion>>, StoreError> {
+        self.needs_shared(community)?;
+        let sql =
+            "UPDATE discussions SET topic = COALESCE($3, topic), content = COALESCE($4, content),
+                updated_at = $5
+            WHERE id = $1 AND community_id = $2
+                AND (topic <> COALESCE($3, topic) OR content <> COALESCE($4, content))";
+        let values = values![id.get(), community.get(), topic, content, now_ms()];
+        let changed = self.db.run(sql, values).await? > 0;
+        let found = self.find_discussion(user, id).await?;
+        Ok(found.map(|discussion| Edited::new(changed, discussion)))
+    }
+
+    /// Deletes a discussion with all its comments. `false`: there is none.
+    ///
+    /// # Errors
+    /// [`StoreError::NotLocked`] without the community's lock, shared at least.
+    pub async fn delete_discussion(
+        &self,
+        community: CommunityId,
+        id: DiscussionId,
+    ) -> Result<bool, StoreError> {
+        self.needs_shared(community)?;
+        let sql = "DELETE FROM discussions WHERE id = $1 AND community_id = $2";
+        Ok(self.db.run(sql, values![id.get(), community.get()]).await? > 0)
     }
 }
 

@@ -54,7 +54,7 @@ pub use error::{DatabaseError, StoreError, Unavailable};
 pub use members::Joined;
 pub use model::{
     Article, Comment, Community, CommunityArticle, CommunityArticleView, CommunityView, Discussion,
-    FollowedArticle, FollowedCommunity, Listed, Member, Page, Subscription, User,
+    Edited, FollowedArticle, FollowedCommunity, Listed, Member, Page, Place, Subscription, User,
 };
 pub use relay::{OutboxChange, OutboxRow, Position, Term};
 pub use repeats::{Claim, ClaimedIds, Hash};

@@ -4,9 +4,9 @@ use crier_domain::snapshot::MAX_ENTRIES;
 use crier_domain::{CommunityId, UserId};
 
 use crate::error::StoreError;
-use crate::model::{Member, Page};
+use crate::model::{Listed, Member, Page};
 use crate::sql::{Row, now_ms, values};
-use crate::store::Reader;
+use crate::store::{Reader, Store};
 use crate::tx::Tx;
 use crate::words::Role;
 
@@ -81,6 +81,23 @@ impl Reader {
             .only(sql, values![community.get()])
             .await?
             .count("n")
+    }
+}
+
+impl Store {
+    /// As [`Reader::members`], with the log's position from before: what the list lacks comes after it.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn list_members(
+        &self,
+        community: CommunityId,
+        page: Page<UserId>,
+    ) -> Result<Listed<Member>, StoreError> {
+        let reader = self.read().await?;
+        let position = reader.relay_position().await?;
+        let items = reader.members(community, page).await?;
+        Ok(Listed { items, position })
     }
 }
 

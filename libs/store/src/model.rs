@@ -165,12 +165,23 @@ pub struct Discussion {
     pub topic: String,
     /// What the author says.
     pub content: String,
-    /// How many comments it has.
+    /// How many comments it has, those that were deleted apart.
     pub comment_count: u64,
     /// When it was opened.
     pub created_at: OffsetDateTime,
     /// When its text was last changed.
     pub updated_at: OffsetDateTime,
+}
+
+impl Discussion {
+    /// Where it is.
+    #[must_use]
+    pub const fn place(&self) -> Place {
+        Place {
+            community_id: self.community_id,
+            article_id: self.article_id,
+        }
+    }
 }
 
 /// A comment in a discussion.
@@ -188,12 +199,42 @@ pub struct Comment {
     pub author_id: UserId,
     /// The author's name, for display only.
     pub author_username: String,
-    /// What it says.
+    /// What it says; nothing if it was deleted.
     pub content: String,
+    /// Whether it was deleted, and is kept for the sake of its answers.
+    pub is_deleted: bool,
     /// When it was written.
     pub created_at: OffsetDateTime,
     /// When its text was last changed.
     pub updated_at: OffsetDateTime,
+}
+
+/// Where something was written, which never changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// In which community.
+    pub community_id: CommunityId,
+    /// About which article.
+    pub article_id: ArticleId,
+}
+
+/// What became of changing a text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Edited<T> {
+    /// It is another now.
+    Changed(T),
+    /// It was so before.
+    Unchanged(T),
+}
+
+impl<T> Edited<T> {
+    pub(crate) fn new(changed: bool, value: T) -> Self {
+        if changed {
+            Self::Changed(value)
+        } else {
+            Self::Unchanged(value)
+        }
+    }
 }
 
 /// A part of a list: at most `limit` items beyond the one with this id.
@@ -210,6 +251,12 @@ impl<Id> Page<Id> {
     #[must_use]
     pub const fn first(limit: u32) -> Self {
         Self { after: None, limit }
+    }
+
+    /// All there is, where something else bounds it.
+    #[must_use]
+    pub const fn all() -> Self {
+        Self::first(u32::MAX)
     }
 }
 

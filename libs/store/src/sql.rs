@@ -137,6 +137,7 @@ impl Db {
     }
 
     fn statement(&self, sql: &str, values: Vec<Value>) -> Statement {
+        tracing::trace!(target: "crier_store::statement", sql);
         if sql.contains('{') {
             Statement::from_sql_and_values(self.backend, dialect(self.backend, sql), values)
         } else {
@@ -154,6 +155,8 @@ impl Db {
 /// | `{pairs:n}` | a table of two columns `a`, `b`: the JSON list `$n` of pairs of whole numbers |
 /// | `{hashes:n}` | a table of two columns `event_id`, `body_hash`: the JSON list `$n` of pairs of a UUID and hex digits |
 /// | `{events:n}` | a table of events, in the columns that the outbox has, and their `place` in the JSON list `$n` |
+/// | `{for_update:t}` | the rows of `t` are locked against all others (PostgreSQL; SQLite has one writer anyhow) |
+/// | `{key_share:t}` | the rows of `t` are locked against those who delete them (the same) |
 /// | `{found:n}` | a table of two columns `event_id`, `seq`: the JSON list `$n` of pairs of a UUID and a whole number |
 fn dialect(backend: DbBackend, sql: &str) -> String {
     let dialect = Dialect {
@@ -187,6 +190,8 @@ impl Dialect {
                     "CAST(unixepoch('subsec') * 1000 AS INTEGER)",
                 );
             }
+            "for_update" => return self.either(&format!("FOR UPDATE OF {n}"), ""),
+            "key_share" => return self.either(&format!("FOR KEY SHARE OF {n}"), ""),
             "ids" => "CAST(CAST(e.value AS TEXT) AS BIGINT) AS id".to_owned(),
             "pairs" => format!("{} AS a, {} AS b", number(0), number(1)),
             "found" => format!("{} AS event_id, {} AS seq", self.uuid(0), number(1)),

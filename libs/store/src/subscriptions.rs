@@ -3,9 +3,11 @@
 use crier_domain::{CommunityArticleId, CommunityId, SubscriptionId, UserId};
 
 use crate::error::StoreError;
-use crate::model::{CommunityArticle, FollowedArticle, FollowedCommunity, Subscription};
+use crate::model::{
+    CommunityArticle, FollowedArticle, FollowedCommunity, Listed, Page, Subscription,
+};
 use crate::sql::{Row, now_ms, values};
-use crate::store::Reader;
+use crate::store::{Reader, Store};
 use crate::tx::Tx;
 use crate::words::Role;
 
@@ -64,19 +66,29 @@ impl Reader {
         row.as_ref().map(read).transpose()
     }
 
-    /// What this user follows, by community; the domain's limit of entries bounds it.
+    /// What this user follows, by community, by ascending id; a page counts communities. The domain's limit of
+    /// entries bounds it all.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn followed(&self, user: UserId) -> Result<Vec<FollowedCommunity>, StoreError> {
+    pub async fn followed(
+        &self,
+        user: UserId,
+        page: Page<CommunityId>,
+    ) -> Result<Vec<FollowedCommunity>, StoreError> {
         let sql = "SELECT s.community_id, c.name, m.role, s.article_id, a.title, a.slug,
                 s.community_article_id, s.id
             FROM subscriptions s
             JOIN communities c ON c.id = s.community_id
             JOIN articles a ON a.id = s.article_id
             JOIN memberships m ON m.community_id = s.community_id AND m.user_id = s.user_id
-            WHERE s.user_id = $1 AND s.is_active ORDER BY s.community_id, s.article_id";
-        let rows = self.db.all(sql, values![user.get()]).await?;
+            WHERE s.user_id = $1 AND s.is_active AND s.community_id IN (
+                SELECT DISTINCT community_id FROM subscriptions
+                WHERE user_id = $1 AND is_active AND community_id > $2 ORDER BY community_id LIMIT $3)
+            ORDER BY s.community_id, s.article_id";
+        let after = page.after.map_or(0, i64::from);
+        let values = values![user.get(), after, i64::from(page.limit)];
+        let rows = self.db.all(sql, values).await?;
         let mut communities: Vec<FollowedCommunity> = Vec::new();
         for row in &rows {
             let community_id = row.id("community_id")?;
@@ -98,6 +110,23 @@ impl Reader {
             }
         }
         Ok(communities)
+    }
+}
+
+impl Store {
+    /// As [`Reader::followed`], with the log's position from before: what the list lacks comes after it.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn list_followed(
+        &self,
+        user: UserId,
+        page: Page<CommunityId>,
+    ) -> Result<Listed<FollowedCommunity>, StoreError> {
+        let reader = self.read().await?;
+        let position = reader.relay_position().await?;
+        let items = reader.followed(user, page).await?;
+        Ok(Listed { items, position })
     }
 }
 

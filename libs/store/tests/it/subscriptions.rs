@@ -103,14 +103,14 @@ on_both! {
 
     async fn the_list_goes_by_community(db: &TestDb) {
         let world = world(db.store().await).await;
-        assert!(world.store.followed(world.bob).await.unwrap().is_empty());
+        assert!(world.store.followed(world.bob, crier_store::Page::first(u32::MAX)).await.unwrap().is_empty());
         world.subscribe().await;
         let second = published(&world.store, world.community, id(1)).await;
         harness::subscribe(&world.store, world.bob, &second).await;
         let own = harness::community(&world.store, world.bob, CommunityKind::Hidden).await;
         let third = published(&world.store, own, world.bob).await;
         harness::subscribe(&world.store, world.bob, &third).await;
-        let list = world.store.followed(world.bob).await.unwrap();
+        let list = world.store.followed(world.bob, crier_store::Page::first(u32::MAX)).await.unwrap();
         let shape: Vec<_> = list
             .iter()
             .map(|c| (c.community_id, c.is_admin, c.articles.iter().map(|a| a.article_id).collect::<Vec<_>>()))
@@ -134,7 +134,7 @@ on_both! {
         assert!(!tx.remove_member(world.community, world.carol).await.unwrap());
         tx.commit().await.unwrap();
         assert!(snapshot(&world.store, world.bob).await.communities.is_empty());
-        assert!(world.store.followed(world.bob).await.unwrap().is_empty());
+        assert!(world.store.followed(world.bob, crier_store::Page::first(u32::MAX)).await.unwrap().is_empty());
         harness::join(&world.store, world.community, world.bob, Role::Member).await;
         assert!(followed(&world.store, world.bob, world.community).await.is_empty());
         assert_eq!(world.subscribe().await.how, SubscribedHow::Renewed);

@@ -63,6 +63,25 @@ impl Access {
         }
     }
 
+    /// Authors may; of what others wrote, moderators and admins may delete.
+    pub(super) fn deletes(self, is_author: bool) -> Result<Self, AppError> {
+        match self.0.role {
+            Some(Role::Moderator | Role::Admin) => Ok(self),
+            Some(_) if is_author => Ok(self),
+            Some(_) => Err(AppError::Forbidden(Forbidden::NotYoursToDelete)),
+            None => Err(AppError::Forbidden(Forbidden::Outsider)),
+        }
+    }
+
+    /// Authors change what they wrote, as long as they are members.
+    pub(super) fn edits(self, is_author: bool) -> Result<Self, AppError> {
+        if is_author {
+            self.writes()
+        } else {
+            Err(AppError::Forbidden(Forbidden::NotYours))
+        }
+    }
+
     /// Admins manage.
     pub(super) fn manages(self) -> Result<Self, AppError> {
         match self.0.role {

@@ -1,14 +1,14 @@
 //! Discussions under an article of a community.
 
-use crier_domain::{CommunityId, DiscussionId, EventType, UserId};
-use crier_store::{CommunityArticle, Locks, Page, Reader};
+use crier_domain::{ArticleId, CommunityId, DiscussionId, EventType, UserId};
+use crier_store::{CommunityArticle, Discussion, Edited, Locks, Page, Reader, Tx};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::access::Access;
 use super::article_ref::ArticleName;
 use super::error::{AppError, Rule, Thing};
-use super::event::{Origin, for_subscribers};
+use super::event::{Origin, tell};
 use super::list::last_event_id;
 use super::once::{Answer, Key};
 use super::text::{Content, Topic};
@@ -24,8 +24,16 @@ pub(crate) struct DiscussionsView {
 
 /// `{"discussion": {…}}`
 #[derive(Debug, Serialize)]
-struct EventData<'a> {
-    discussion: &'a DiscussionView,
+struct EventData<T> {
+    discussion: T,
+}
+
+/// What is said of a discussion that was deleted.
+#[derive(Debug, Serialize)]
+struct Deleted {
+    id: DiscussionId,
+    community_id: CommunityId,
+    article_id: ArticleId,
 }
 
 /// Opens a discussion, and tells the article's subscribers unless the community is public.
@@ -51,23 +59,83 @@ pub(crate) async fn create(
         let stored = tx
             .create_discussion(&article, author, topic.as_str(), content.as_str())
             .await?;
-        let origin = Origin {
-            community,
-            article: article.article_id,
-            author,
-            at: Moment(stored.created_at),
-        };
+        let origin = Origin::new(stored.place(), author, Moment(stored.created_at));
         let discussion = DiscussionView::from(stored);
-        if access.has_events() {
-            let data = EventData {
-                discussion: &discussion,
-            };
-            let event = for_subscribers(EventType::NEW_DISCUSSION, &origin, &data)?;
-            tx.outbox_event(&event).await?;
-        }
+        let data = EventData {
+            discussion: &discussion,
+        };
+        tell(tx, access, EventType::NEW_DISCUSSION, &origin, &data).await?;
         Ok(discussion)
     })
     .await
+}
+
+/// Its author changes a discussion. The article's subscribers are told, unless it was so before.
+pub(crate) async fn update(
+    app: &App,
+    user: UserId,
+    id: DiscussionId,
+    topic: Option<&Topic>,
+    content: Option<&Content>,
+) -> Result<DiscussionView, AppError> {
+    let (tx, access, found) = find(app, user, id).await?;
+    access.edits(found.author_id == user)?;
+    let (topic, content) = (topic.map(Topic::as_str), content.map(Content::as_str));
+    let edited = tx.update_discussion(user, found.community_id, id, topic, content);
+    let edited = edited.await?.ok_or(AppError::NoSuch(Thing::Discussion))?;
+    let stored = match edited {
+        Edited::Changed(discussion) => discussion,
+        Edited::Unchanged(discussion) => return Ok(discussion.into()),
+    };
+    let origin = Origin::new(stored.place(), user, Moment(stored.updated_at));
+    let discussion = DiscussionView::from(stored);
+    let data = EventData {
+        discussion: &discussion,
+    };
+    tell(&tx, access, EventType::UPDATED_DISCUSSION, &origin, &data).await?;
+    app.commit(tx).await?;
+    Ok(discussion)
+}
+
+/// Deletes a discussion with all its comments, and tells the article's subscribers.
+pub(crate) async fn delete(app: &App, user: UserId, id: DiscussionId) -> Result<(), AppError> {
+    let (tx, access, found) = find(app, user, id).await?;
+    access.deletes(found.author_id == user)?;
+    if !tx.delete_discussion(found.community_id, id).await? {
+        return Err(AppError::NoSuch(Thing::Discussion));
+    }
+    let origin = Origin::new(found.place(), user, Moment::now());
+    let deleted = Deleted {
+        id,
+        community_id: found.community_id,
+        article_id: found.article_id,
+    };
+    let data = EventData {
+        discussion: deleted,
+    };
+    tell(&tx, access, EventType::DELETED_DISCUSSION, &origin, &data).await?;
+    app.commit(tx).await
+}
+
+/// The discussion, for a member of its community, and a transaction to change it in.
+async fn find(
+    app: &App,
+    user: UserId,
+    id: DiscussionId,
+) -> Result<(Tx, Access, Discussion), AppError> {
+    let nothing = || AppError::NoSuch(Thing::Discussion);
+    let community = app.store.community_of_discussion(user, id).await?;
+    let community = community.ok_or_else(nothing)?;
+    let (tx, access) = access::begin(
+        app,
+        Locks::new().shared(community),
+        user,
+        community,
+        Access::writes,
+    )
+    .await?;
+    let found = tx.find_discussion(user, id).await?;
+    Ok((tx, access, found.ok_or_else(nothing)?))
 }
 
 /// The discussions of an article, with the position from which a stream continues the list.

@@ -80,6 +80,8 @@ impl From<StoreError> for AppError {
 pub(crate) enum Thing {
     /// An article.
     Article,
+    /// A comment.
+    Comment,
     /// A community.
     Community,
     /// An article in this community.
@@ -98,6 +100,7 @@ impl std::fmt::Display for Thing {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Article => "article",
+            Self::Comment => "comment",
             Self::Community => "community",
             Self::CommunityArticle => "article in this community",
             Self::Discussion => "discussion",
@@ -117,6 +120,12 @@ pub(crate) enum Forbidden {
     /// The role of an admin.
     #[error("only admins of this community may do that")]
     Unprivileged,
+    /// To have written it.
+    #[error("only its author may change it")]
+    NotYours,
+    /// To have written it, or the role of a moderator or admin.
+    #[error("only its author and the moderators and admins of this community may delete it")]
+    NotYoursToDelete,
     /// Only public communities may be joined without being added.
     #[error("this community is not public: one of its admins has to add you")]
     Uninvited,
@@ -137,6 +146,9 @@ pub(crate) enum Rule {
     /// Public communities have no events.
     #[error("only private and hidden communities have events")]
     NoEvents,
+    /// Nobody answers what is not there to be read.
+    #[error("the answered comment was deleted")]
+    ParentDeleted,
     /// Comments go three levels deep.
     #[error("answers go no deeper than three levels")]
     TooDeep,

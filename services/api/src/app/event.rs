@@ -2,8 +2,10 @@
 
 use crier_domain::event::ClientEvent;
 use crier_domain::{ArticleId, Audience, CommunityId, Event, EventId, UserId};
+use crier_store::{Place, Tx};
 use serde::Serialize;
 
+use super::access::Access;
 use super::error::AppError;
 use super::view::Moment;
 
@@ -12,15 +14,40 @@ pub(super) struct Origin {
     pub(super) community: CommunityId,
     pub(super) article: ArticleId,
     /// Does not get the event.
-    pub(super) author: UserId,
+    pub(super) actor: UserId,
     pub(super) at: Moment,
 }
 
-/// The event for the article's subscribers, its author apart.
+impl Origin {
+    pub(super) fn new(place: Place, actor: UserId, at: Moment) -> Self {
+        Self {
+            community: place.community_id,
+            article: place.article_id,
+            actor,
+            at,
+        }
+    }
+}
+
+/// Tells the article's subscribers, the actor apart, with the transaction's commit. In a public community nobody.
 ///
 /// # Errors
-/// [`AppError::EventTooLarge`] if the log would not take it: found out here, while nothing is stored yet.
-pub(super) fn for_subscribers(
+/// [`AppError::EventTooLarge`] if the log would not take it: found out here, while nothing is stored for good.
+pub(super) async fn tell(
+    tx: &Tx,
+    access: Access,
+    kind: &'static str,
+    origin: &Origin,
+    data: &impl Serialize,
+) -> Result<(), AppError> {
+    if access.has_events() {
+        let event = for_subscribers(kind, origin, data)?;
+        tx.outbox_event(&event).await?;
+    }
+    Ok(())
+}
+
+fn for_subscribers(
     kind: &'static str,
     origin: &Origin,
     data: &impl Serialize,
@@ -39,7 +66,7 @@ pub(super) fn for_subscribers(
         community: origin.community,
         article: Some(origin.article),
         audience: Audience::Subscribers,
-        exclude: Some(origin.author),
+        exclude: Some(origin.actor),
         body: event.encode()?,
     })
 }
@@ -67,7 +94,7 @@ mod tests {
         let origin = Origin {
             community: CommunityId::try_from(1).unwrap(),
             article: ArticleId::try_from(2).unwrap(),
-            author: UserId::try_from(3).unwrap(),
+            actor: UserId::try_from(3).unwrap(),
             at: Moment(time::OffsetDateTime::UNIX_EPOCH),
         };
         let event = for_subscribers("new_comment", &origin, &"x".repeat(MAX_EVENT_BYTES - 1_000));

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::access::Access;
 use super::error::{AppError, Conflict, Thing};
+use super::list::last_event_id;
 use super::view::{self, MemberView};
 use super::{App, access};
 
@@ -14,6 +15,7 @@ use super::{App, access};
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct MembersView {
     members: Vec<MemberView>,
+    last_event_id: Option<String>,
 }
 
 /// The members, by ascending user id.
@@ -24,9 +26,10 @@ pub(crate) async fn list(
     page: Page<UserId>,
 ) -> Result<MembersView, AppError> {
     access::to(&app.store, user, community).await?.reads()?;
-    let members = app.store.members(community, page).await?;
+    let listed = app.store.list_members(community, page).await?;
     Ok(MembersView {
-        members: view::all(members),
+        members: view::all(listed.items),
+        last_event_id: last_event_id(listed.position, &app.keys),
     })
 }
 

@@ -1,12 +1,13 @@
 //! Following an article, and no longer.
 
 use crier_domain::{ArticleId, CommunityArticleId, CommunityId, SubscriptionId, UserId};
-use crier_store::{CommunityArticle, Locks, Reader, SubscribedHow};
+use crier_store::{CommunityArticle, Locks, Page, Reader, SubscribedHow};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::access::Access;
 use super::error::{AppError, Rule, Thing};
+use super::list::last_event_id;
 use super::view::SubscriptionView;
 use super::{App, access};
 
@@ -21,6 +22,7 @@ pub(crate) struct StatusView {
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct FollowedView {
     communities: Vec<FollowedCommunityView>,
+    last_event_id: Option<String>,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -101,26 +103,34 @@ pub(crate) async fn status(
     })
 }
 
-/// All that the caller follows, by community.
-pub(crate) async fn list(app: &App, user: UserId) -> Result<FollowedView, AppError> {
-    let communities = app.store.followed(user).await?.into_iter();
-    let communities = communities.map(|community| FollowedCommunityView {
-        community_id: community.community_id,
-        community_name: community.community_name,
-        is_admin: community.is_admin,
-        articles: community
-            .articles
-            .into_iter()
-            .map(|article| FollowedArticleView {
-                article_id: article.article_id,
-                article_title: article.article_title,
-                article_slug: article.article_slug,
-                community_article_id: article.community_article_id,
-            })
-            .collect(),
-    });
+/// What the caller follows, by community; a page counts communities.
+pub(crate) async fn list(
+    app: &App,
+    user: UserId,
+    page: Page<CommunityId>,
+) -> Result<FollowedView, AppError> {
+    let listed = app.store.list_followed(user, page).await?;
+    let communities = listed
+        .items
+        .into_iter()
+        .map(|community| FollowedCommunityView {
+            community_id: community.community_id,
+            community_name: community.community_name,
+            is_admin: community.is_admin,
+            articles: community
+                .articles
+                .into_iter()
+                .map(|article| FollowedArticleView {
+                    article_id: article.article_id,
+                    article_title: article.article_title,
+                    article_slug: article.article_slug,
+                    community_article_id: article.community_article_id,
+                })
+                .collect(),
+        });
     Ok(FollowedView {
         communities: communities.collect(),
+        last_event_id: last_event_id(listed.position, &app.keys),
     })
 }
 

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::App;
 use super::error::AppError;
+use super::text::is_visible;
 
 /// The most characters of a name that are kept.
 const LONGEST_NAME: usize = 200;
@@ -57,9 +58,10 @@ pub(crate) async fn disconnect(app: &App, user: UserId) -> Result<DisconnectedVi
 fn shown(username: &str, id: UserId) -> String {
     let printable = username.chars().filter(|letter| !letter.is_control());
     let name: String = printable.take(LONGEST_NAME).collect();
-    match name.trim() {
-        "" => format!("user {id}"),
-        name => name.to_owned(),
+    if name.chars().any(is_visible) {
+        name.trim().to_owned()
+    } else {
+        format!("user {id}")
     }
 }
 
@@ -73,6 +75,7 @@ mod tests {
         assert_eq!(shown("alice", id), "alice");
         assert_eq!(shown(" a\0\nb ", id), "ab");
         assert_eq!(shown("\u{7}", id), "user 7");
+        assert_eq!(shown("\u{200b}\u{202e}", id), "user 7");
         assert_eq!(shown(&"ä".repeat(1_000), id).chars().count(), LONGEST_NAME);
     }
 }

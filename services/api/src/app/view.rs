@@ -15,6 +15,12 @@ use time::OffsetDateTime;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Moment(pub(crate) OffsetDateTime);
 
+impl Moment {
+    pub(crate) fn now() -> Self {
+        Self(OffsetDateTime::now_utc())
+    }
+}
+
 impl std::fmt::Display for Moment {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let at = self.0.to_utc();
@@ -74,7 +80,7 @@ impl From<store::Subscription> for SubscriptionView {
     }
 }
 
-/// A discussion, in answers and in `new_discussion`.
+/// A discussion, in answers and in `new_discussion` and `updated_discussion`.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct DiscussionView {
     id: DiscussionId,
@@ -108,7 +114,7 @@ impl From<store::Discussion> for DiscussionView {
     }
 }
 
-/// A comment, in answers and in `new_comment`.
+/// A comment, in answers and in `new_comment` and `updated_comment`.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct CommentView {
     id: CommentId,
@@ -116,7 +122,10 @@ pub(crate) struct CommentView {
     parent_id: Option<CommentId>,
     author_id: UserId,
     author: String,
+    /// Empty if it was deleted.
     content: String,
+    /// It was deleted, and keeps its place for the sake of its answers.
+    is_deleted: bool,
     depth: u8,
     created_at: Moment,
     updated_at: Moment,
@@ -131,6 +140,7 @@ impl From<store::Comment> for CommentView {
             author_id: row.author_id,
             author: row.author_username,
             content: row.content,
+            is_deleted: row.is_deleted,
             depth: row.depth,
             created_at: Moment(row.created_at),
             updated_at: Moment(row.updated_at),

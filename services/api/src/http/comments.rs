@@ -9,7 +9,7 @@ use crier_service_kit::problem::{Problem, ValidJson, ValidPath, ValidQuery};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::answers::Created;
+use super::answers::{Created, NoContent};
 use super::identity::Caller;
 use super::object::Object;
 use super::once::Once;
@@ -26,6 +26,12 @@ pub(super) struct NewComment {
     content: Content,
     #[serde(default)]
     parent_id: Option<CommentId>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CommentChange {
+    content: Content,
 }
 
 pub(super) async fn create(
@@ -55,4 +61,23 @@ pub(super) async fn list(
     let page = listing.page()?;
     let list = comments::list(&state.app, caller.id, discussion, page).await?;
     Ok(Json(list))
+}
+
+pub(super) async fn update(
+    extract::State(state): extract::State<Arc<State>>,
+    Caller(caller): Caller,
+    ValidPath(id): ValidPath<CommentId>,
+    ValidJson(Object(change)): ValidJson<Object<CommentChange>>,
+) -> Result<Json<CommentView>, Problem> {
+    let comment = comments::update(&state.app, caller.id, id, &change.content).await?;
+    Ok(Json(comment))
+}
+
+pub(super) async fn delete(
+    extract::State(state): extract::State<Arc<State>>,
+    Caller(caller): Caller,
+    ValidPath(id): ValidPath<CommentId>,
+) -> Result<NoContent, Problem> {
+    comments::delete(&state.app, caller.id, id).await?;
+    Ok(NoContent)
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract;
-use crier_domain::CommunityId;
+use crier_domain::{CommunityArticleId, CommunityId};
 use crier_service_kit::problem::{Problem, ValidJson, ValidPath, ValidQuery};
 use crier_store::CommunityKind;
 use schemars::JsonSchema;
@@ -12,10 +12,10 @@ use serde::Deserialize;
 
 use super::answers::Created;
 use super::identity::Caller;
-use super::object::Object;
+use super::object::{Object, given, nothing_given};
 use super::once::Once;
 use super::paging::Listing;
-use super::words::word;
+use super::words::{given_word, word};
 use crate::app::communities::{self, CommunitiesView, CommunityPageView};
 use crate::app::once::Answer;
 use crate::app::text::Name;
@@ -28,6 +28,18 @@ pub(super) struct NewCommunity {
     name: Name,
     #[serde(rename = "type", deserialize_with = "word")]
     kind: CommunityKind,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("minProperties" = 1))]
+pub(super) struct CommunityChange {
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "Name")]
+    name: Option<Name>,
+    #[serde(default, rename = "type", deserialize_with = "given_word")]
+    #[schemars(with = "CommunityKind")]
+    kind: Option<CommunityKind>,
 }
 
 pub(super) async fn create(
@@ -53,6 +65,24 @@ pub(super) async fn get(
     extract::State(state): extract::State<Arc<State>>,
     Caller(caller): Caller,
     ValidPath(id): ValidPath<CommunityId>,
+    ValidQuery(listing): ValidQuery<Listing<CommunityArticleId>>,
 ) -> Result<Json<CommunityPageView>, Problem> {
-    Ok(Json(communities::get(&state.app, caller.id, id).await?))
+    let page = listing.page()?;
+    let community = communities::get(&state.app, caller.id, id, page).await?;
+    Ok(Json(community))
+}
+
+pub(super) async fn update(
+    extract::State(state): extract::State<Arc<State>>,
+    Caller(caller): Caller,
+    ValidPath(id): ValidPath<CommunityId>,
+    ValidJson(Object(change)): ValidJson<Object<CommunityChange>>,
+) -> Result<Json<CommunityView>, Problem> {
+    let CommunityChange { name, kind } = change;
+    if name.is_none() && kind.is_none() {
+        return Err(nothing_given("name, type"));
+    }
+    let name = name.as_ref();
+    let community = communities::update(&state.app, caller.id, id, name, kind).await?;
+    Ok(Json(community))
 }

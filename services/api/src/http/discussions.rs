@@ -9,9 +9,9 @@ use crier_service_kit::problem::{Problem, ValidJson, ValidPath, ValidQuery};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::answers::Created;
+use super::answers::{Created, NoContent};
 use super::identity::Caller;
-use super::object::Object;
+use super::object::{Object, given, nothing_given};
 use super::once::Once;
 use super::paging::page;
 use crate::app::article_ref::ArticleName;
@@ -33,6 +33,18 @@ pub(super) struct Place {
 pub(super) struct NewDiscussion {
     topic: Topic,
     content: Content,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("minProperties" = 1))]
+pub(super) struct DiscussionChange {
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "Topic")]
+    topic: Option<Topic>,
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "Content")]
+    content: Option<Content>,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -82,4 +94,28 @@ pub(super) async fn get(
     ValidPath(id): ValidPath<DiscussionId>,
 ) -> Result<Json<DiscussionView>, Problem> {
     Ok(Json(discussions::get(&state.app, caller.id, id).await?))
+}
+
+pub(super) async fn update(
+    extract::State(state): extract::State<Arc<State>>,
+    Caller(caller): Caller,
+    ValidPath(id): ValidPath<DiscussionId>,
+    ValidJson(Object(change)): ValidJson<Object<DiscussionChange>>,
+) -> Result<Json<DiscussionView>, Problem> {
+    let DiscussionChange { topic, content } = change;
+    if topic.is_none() && content.is_none() {
+        return Err(nothing_given("topic, content"));
+    }
+    let (topic, content) = (topic.as_ref(), content.as_ref());
+    let discussion = discussions::update(&state.app, caller.id, id, topic, content).await?;
+    Ok(Json(discussion))
+}
+
+pub(super) async fn delete(
+    extract::State(state): extract::State<Arc<State>>,
+    Caller(caller): Caller,
+    ValidPath(id): ValidPath<DiscussionId>,
+) -> Result<NoContent, Problem> {
+    discussions::delete(&state.app, caller.id, id).await?;
+    Ok(NoContent)
 }

@@ -1,9 +1,10 @@
-//! A body that is a JSON object.
+//! A body that is a JSON object, and fields of it that may be left out.
 
 use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
+use crier_service_kit::problem::Problem;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
@@ -15,6 +16,22 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_map(Fields(PhantomData)).map(Self)
     }
+}
+
+/// Reads a field that may be left out: `#[serde(default)]` beside it. Null is no value.
+pub(super) fn given<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    T::deserialize(deserializer).map(Some)
+}
+
+/// For a change that changes nothing: one of these fields has to be there.
+pub(super) fn nothing_given(fields: &str) -> Problem {
+    Problem::invalid(format!(
+        "The body does not fit: give at least one of {fields}."
+    ))
 }
 
 struct Fields<T>(PhantomData<T>);

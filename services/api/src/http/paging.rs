@@ -20,6 +20,17 @@ impl<Id> Listing<Id> {
     pub(super) fn page(self) -> Result<Page<Id>, Problem> {
         page(self.after, self.limit)
     }
+
+    /// Without a limit all there is, for a list that something else bounds.
+    pub(super) fn page_or_all(self) -> Result<Page<Id>, Problem> {
+        match self.limit {
+            Some(_) => self.page(),
+            None => Ok(Page {
+                after: self.after,
+                ..Page::all()
+            }),
+        }
+    }
 }
 
 /// The page that the two parameters ask for.

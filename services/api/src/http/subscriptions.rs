@@ -12,6 +12,7 @@ use serde::Deserialize;
 use super::answers::{Ensured, NoContent};
 use super::identity::Caller;
 use super::object::Object;
+use super::paging::Listing;
 use crate::app::subscriptions::{self, FollowedView, StatusView};
 use crate::app::view::SubscriptionView;
 use crate::state::State;
@@ -84,6 +85,9 @@ pub(super) async fn status(
 pub(super) async fn list(
     extract::State(state): extract::State<Arc<State>>,
     Caller(caller): Caller,
+    ValidQuery(listing): ValidQuery<Listing<CommunityId>>,
 ) -> Result<Json<FollowedView>, Problem> {
-    Ok(Json(subscriptions::list(&state.app, caller.id).await?))
+    let page = listing.page_or_all()?;
+    let followed = subscriptions::list(&state.app, caller.id, page).await?;
+    Ok(Json(followed))
 }

@@ -62,6 +62,8 @@ pub(crate) struct Stage {
     fresh: i64,
     pub(crate) discussion: i64,
     /// The member's.
+    comment: i64,
+    /// The member's.
     subscription: i64,
     /// One more member.
     bystander: i64,
@@ -72,7 +74,7 @@ pub(crate) struct Stage {
 impl Row {
     /// Whether people are refused, whoever they are.
     pub(crate) fn is_for_backend(&self) -> bool {
-        self.answers.admin == 403
+        self.answers.admin == 403 && self.answers.backend != 403
     }
 }
 
@@ -114,11 +116,13 @@ impl Stage {
         let fresh = caller
             .post("/api/articles", json!({"title": "Fresh"}))
             .await;
+        let discussion = id(&admin.discuss(place, "A topic").await, 201);
         Self {
             place,
             waiting,
             fresh: id(&fresh, 201),
-            discussion: id(&admin.discuss(place, "A topic").await, 201),
+            discussion,
+            comment: id(&member.comment(discussion, "A comment").await, 201),
             subscription: id(&member.subscribe(place).await, 201),
             bystander: bystander.id,
             newcomer: newcomer.id,
@@ -167,6 +171,14 @@ pub(crate) fn rows() -> Vec<Row> {
             no_body, answers(403, 404, 200, 200)),
         row(M::GET, "/api/discussions/{discussion}", |s| format!("/api/discussions/{}", s.discussion),
             no_body, answers(403, 404, 200, 200)),
+        row(M::PUT, "/api/discussions/{discussion}", |s| format!("/api/discussions/{}", s.discussion),
+            |_| Some(json!({"topic": "Another"})), answers(403, 404, 403, 200)),
+        row(M::DELETE, "/api/discussions/{discussion}", |s| format!("/api/discussions/{}", s.discussion),
+            no_body, answers(403, 404, 403, 204)),
+        row(M::PUT, "/api/comments/{comment}", |s| format!("/api/comments/{}", s.comment),
+            |_| Some(json!({"content": "Another"})), answers(403, 404, 200, 403)),
+        row(M::DELETE, "/api/comments/{comment}", |s| format!("/api/comments/{}", s.comment),
+            no_body, answers(403, 404, 204, 204)),
         row(M::POST, "/api/discussions/{discussion}/comments", |s| format!("/api/discussions/{}/comments", s.discussion),
             |_| Some(json!({"content": "C"})), answers(403, 404, 201, 201)),
         row(M::GET, "/api/discussions/{discussion}/comments", |s| format!("/api/discussions/{}/comments", s.discussion),
@@ -178,6 +190,8 @@ pub(crate) fn rows() -> Vec<Row> {
             no_body, answers(200, 200, 200, 200)),
         row(M::GET, "/api/communities/{community}", |s| format!("/api/communities/{}", s.place.community),
             no_body, answers(403, 404, 200, 200)),
+        row(M::PUT, "/api/communities/{community}", |s| format!("/api/communities/{}", s.place.community),
+            |_| Some(json!({"name": "Another", "type": "public"})), answers(403, 404, 403, 200)),
         row(M::GET, "/api/communities/{community}/members", |s| format!("/api/communities/{}/members", s.place.community),
             no_body, answers(403, 404, 200, 200)),
         row(M::POST, "/api/communities/{community}/join", |s| format!("/api/communities/{}/join", s.place.community),

@@ -9,6 +9,7 @@
 
 mod authorisation;
 mod bad_input;
+mod changes;
 mod demo;
 mod events;
 mod fixture;

@@ -40,7 +40,10 @@ on_both! {
     all_admins_who_leave_at_once_leave_one
     joining_during_a_removal_ends_in_one_of_both
     subscribing_during_a_removal_leaves_no_outsider_subscribed
+    subscribing_while_the_community_turns_public_leaves_nobody_subscribed
     publishing_during_a_removal_subscribes_no_outsider
+    a_comment_is_deleted_once_and_keeps_its_answers
+    what_is_written_while_its_discussion_is_deleted_is_gone_or_refused
     an_article_is_submitted_once
 }
 
@@ -196,6 +199,24 @@ async fn subscribing_during_a_removal_leaves_no_outsider_subscribed(service: &Se
     }
 }
 
+async fn subscribing_while_the_community_turns_public_leaves_nobody_subscribed(service: &Service) {
+    let (alice, bob, place) = scene(service, "private").await;
+    alice.put_member(place.community, &bob, "member").await;
+    let path = format!("/api/communities/{}/", place.community);
+    for _ in 0..ROUNDS {
+        let (subscribed, turned) = tokio::join!(
+            bob.subscribe(place),
+            alice.put(&path, json!({"type": "public"})),
+        );
+        all_are(&[subscribed], &[200, 201, 400]);
+        all_are(&[turned], &[200]);
+        assert!(bob.follows().await.is_empty());
+        assert!(alice.follows().await.is_empty());
+        expect(&alice.put(&path, json!({"type": "hidden"})).await, 200);
+        assert_eq!(alice.follows().await, [place.community_article]);
+    }
+}
+
 async fn publishing_during_a_removal_subscribes_no_outsider(service: &Service) {
     let (alice, bob, place) = scene(service, "private").await;
     for round in 0..ROUNDS {
@@ -224,4 +245,63 @@ async fn an_article_is_submitted_once(service: &Service) {
     );
     let answers = join_all((0..8).map(|_| alice.post(&path, json!({})))).await;
     assert_eq!(statuses(&answers), [201, 409, 409, 409, 409, 409, 409, 409]);
+}
+
+async fn a_comment_is_deleted_once_and_keeps_its_answers(service: &Service) {
+    let (alice, bob, place) = scene(service, "private").await;
+    alice.put_member(place.community, &bob, "member").await;
+    let discussion = expect(&alice.discuss(place, "T").await, 201)["id"]
+        .as_i64()
+        .unwrap();
+    let path = format!("/api/discussions/{discussion}/comments/");
+    for _ in 0..ROUNDS {
+        let comment = bob.comment(discussion, "Said").await;
+        let comment = expect(&comment, 201)["id"].as_i64().unwrap();
+        let own = format!("/api/comments/{comment}/");
+        let answer = json!({"content": "Answered", "parent_id": comment});
+        let (first, second, updated, answered) = tokio::join!(
+            bob.http.delete(&own),
+            alice.http.delete(&own),
+            bob.put(&own, json!({"content": "Said otherwise"})),
+            alice.post(&path, answer),
+        );
+        assert_eq!(statuses(&[first, second]), [204, 404]);
+        all_are(&[updated], &[200, 404]);
+        all_are(std::slice::from_ref(&answered), &[201, 400]);
+        let listed = alice.get(&path).await;
+        let listed = expect(&listed, 200)["comments"].as_array().unwrap();
+        let left = listed.iter().find(|listed| listed["id"] == comment);
+        // Its place is kept if and only if somebody answered.
+        assert_eq!(left.is_some(), answered.status == 201);
+        if let Some(left) = left {
+            assert_eq!(
+                (&left["content"], &left["is_deleted"]),
+                (&json!(""), &json!(true))
+            );
+        }
+    }
+}
+
+async fn what_is_written_while_its_discussion_is_deleted_is_gone_or_refused(service: &Service) {
+    let (alice, bob, place) = scene(service, "private").await;
+    alice.put_member(place.community, &bob, "member").await;
+    for _ in 0..ROUNDS {
+        let discussion = expect(&alice.discuss(place, "T").await, 201)["id"]
+            .as_i64()
+            .unwrap();
+        let first = bob.comment(discussion, "First").await;
+        let first = expect(&first, 201)["id"].as_i64().unwrap();
+        let own = format!("/api/discussions/{discussion}/");
+        let answer = json!({"content": "Answered", "parent_id": first});
+        let path = format!("/api/discussions/{discussion}/comments/");
+        let (deleted, commented, answered) = tokio::join!(
+            alice.http.delete(&own),
+            bob.comment(discussion, "Second"),
+            bob.post(&path, answer),
+        );
+        all_are(&[deleted], &[204]);
+        all_are(&[commented, answered], &[201, 400, 404]);
+        expect(&alice.get(&own).await, 404);
+        expect(&alice.get(&format!("{own}comments/")).await, 404);
+    }
 }

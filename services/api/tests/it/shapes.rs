@@ -69,6 +69,7 @@ async fn what_is_written_is_answered_listed_and_sent_alike() {
             "depth",
             "discussion_id",
             "id",
+            "is_deleted",
             "parent_id",
             "updated_at"
         ]

@@ -46,8 +46,12 @@ async fn cost(service: &Service, caller: &HttpClient, row: &Row, stage: &Stage) 
 
 /// Whose call succeeds, besides the backend's.
 fn person<'p>(row: &Row, people: &'p People) -> &'p Person {
-    // The subscription is the member's, and the admin has to stay.
-    if row.route.contains("{subscription}") || row.route.ends_with("/leave") {
+    // The subscription and the comment are the member's, and the admin has to stay.
+    let route = row.route;
+    if ["{subscription}", "{comment}", "/leave"]
+        .iter()
+        .any(|part| route.contains(part))
+    {
         &people.member
     } else {
         &people.admin

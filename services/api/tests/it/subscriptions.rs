@@ -45,7 +45,7 @@ async fn subscribing_is_new_once_and_unsubscribing_as_often_as_one_likes() {
     let list = bob.get("/api/discussions/user-subscriptions/").await;
     assert_eq!(
         *expect(&list, 200),
-        json!({"communities": [{
+        json!({"last_event_id": null, "communities": [{
             "community_id": place.community, "community_name": "AI Research Group", "is_admin": false,
             "articles": [{
                 "article_id": place.article, "article_title": "GPT-5 Architecture",
