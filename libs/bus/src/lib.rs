@@ -6,6 +6,7 @@
 //! | [`connection`] | [`Bus`]: one connection that comes back for ever, and its state |
 //! | [`error`] | [`Outage`]: why NATS didn't answer |
 //! | [`log`] | the stream: made as it must be, read from its leader or any replica |
+//! | [`log::history`] | its past: a community's events in pages, and how far back it reaches |
 //! | [`log::publish`] | writing it: pipelined, each message at the one sequence it may have |
 //! | [`spine`] | what exists and in what order: headers of the whole log, or a typed end |
 //! | [`live`] | payloads of followed communities as they are stored, early and unreliable |
@@ -28,6 +29,7 @@ pub use config::NatsConfig;
 pub use connection::{Bus, BusStats, ConnectError, ConnectionState, VersionError};
 pub use error::{Outage, ServerError};
 pub use live::{Live, LiveCapacity, LiveMessage, LiveReceiver};
+pub use log::history::PageLimits;
 pub use log::publish::{Ack, PublishError, Refusal, Rejection};
 pub use log::stored::{LastMark, Stored, StoredSnapshot};
 pub use log::stream::{Difference, EnsureError, LogConfig};

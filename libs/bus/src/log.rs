@@ -1,5 +1,6 @@
 //! The log: the stream as the relay writes it and gateways read it.
 
+pub mod history;
 pub mod publish;
 pub mod stored;
 pub mod stream;

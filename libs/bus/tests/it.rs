@@ -13,6 +13,8 @@ mod cluster;
 mod connection;
 #[path = "it/ensure.rs"]
 mod ensure;
+#[path = "it/history.rs"]
+mod history;
 #[path = "it/live.rs"]
 mod live;
 #[path = "it/permissions.rs"]
