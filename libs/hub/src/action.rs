@@ -44,6 +44,57 @@ pub enum SnapshotRead {
     Failed,
 }
 
+/// What the hub wants to know of the log's past, for clients that come back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PastQuestion {
+    /// The community's events after a position, in order, as many as come at once. Any replica may answer;
+    /// what is missing at the end may only be late there.
+    Page {
+        /// Whose.
+        community: CommunityId,
+        /// After here.
+        after: Seq,
+    },
+    /// The sequence of the community's last event; of the log's leader.
+    Newest(CommunityId),
+    /// The event that stands here; of the log's leader.
+    Event(Seq),
+    /// The oldest mark; of the log's leader.
+    Horizon,
+    /// The last sequence; of the log's leader.
+    Tail,
+}
+
+/// The answer to a [`PastQuestion`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PastAnswer {
+    /// To [`PastQuestion::Page`].
+    Page(Vec<PastEvent>),
+    /// To [`PastQuestion::Newest`]; [`Seq::ZERO`] if the log holds none.
+    Newest(Seq),
+    /// To [`PastQuestion::Event`]; none if the leader says that it is gone.
+    Event(Option<PastEvent>),
+    /// To [`PastQuestion::Horizon`]; none if the log holds no mark.
+    Horizon(Option<Seq>),
+    /// To [`PastQuestion::Tail`].
+    Tail(Seq),
+    /// There was no answer, or not one that could be read.
+    Failed,
+}
+
+/// An event as the log has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PastEvent {
+    /// Its position.
+    pub seq: Seq,
+    /// The life of the log it was written in.
+    pub epoch: Epoch,
+    /// What its headers say.
+    pub head: EventHead,
+    /// Its body, with the list of recipients.
+    pub payload: Bytes,
+}
+
 /// What the gateway is to do. Actions are in order; frames for one connection must stay so.
 #[derive(Debug, Clone)]
 pub enum Action {
@@ -66,6 +117,15 @@ pub enum Action {
     /// or, if the leader says that it is no longer there, [`Hub::gone`](crate::Hub::gone). Without an
     /// answer it is asked for again.
     Fetch(Seq),
+    /// Find this out and answer with [`Hub::past`](crate::Hub::past). Without an answer it is asked again.
+    ReadPast {
+        /// To be handed back; the same when it is asked again.
+        read: ReadId,
+        /// What.
+        question: PastQuestion,
+    },
+    /// Call [`Hub::drained`](crate::Hub::drained) once nothing waits to be written to this connection.
+    AwaitRoom(ConnectionId),
     /// Write to one connection.
     Send {
         /// Where.

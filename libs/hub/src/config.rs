@@ -42,6 +42,29 @@ pub struct HubConfig {
     pub max_queue_bytes: usize,
     /// The most bytes of live copies that came before their entry of the spine.
     pub max_early_bytes: usize,
+    /// The most entries passed before the frames they gave are handed out: well below what a gateway lets wait
+    /// for one client.
+    pub pass_at_once: usize,
+    /// How many recent events of one followed community are kept for clients that come back.
+    pub ring_events: usize,
+    /// How many bytes of them.
+    pub ring_bytes: usize,
+    /// How many bytes of them over all communities; an event counts 256 bytes more than its frame.
+    pub rings_bytes: usize,
+    /// How many bytes of older events, read back from the log, are kept while clients replay them.
+    pub pages_bytes: usize,
+    /// The most events of its communities that one resume looks at, whoever they are for.
+    pub resume_events: usize,
+    /// The most bytes of them.
+    pub resume_bytes: usize,
+    /// Frames of a replay that are written to a connection before it must have read them.
+    pub replay_messages: usize,
+    /// The same in bytes.
+    pub replay_bytes: usize,
+    /// Between repeated readings of a page that was short.
+    pub page_backoff: Backoff,
+    /// How long a cursor may be ahead of the position before the log's leader is asked about it.
+    pub ahead_grace: Duration,
     /// Seeds the dice for jitter. Give every gateway its own.
     pub seed: u64,
 }
@@ -68,6 +91,20 @@ impl Default for HubConfig {
             max_queue_entries: 10_000,
             max_queue_bytes: 32 << 20,
             max_early_bytes: 16 << 20,
+            pass_at_once: 128,
+            ring_events: 256,
+            ring_bytes: 256 << 10,
+            rings_bytes: 64 << 20,
+            pages_bytes: 32 << 20,
+            resume_events: 10_000,
+            resume_bytes: 8 << 20,
+            replay_messages: 128,
+            replay_bytes: 512 << 10,
+            page_backoff: Backoff {
+                first: Duration::from_millis(20),
+                most: Duration::from_secs(1),
+            },
+            ahead_grace: Duration::from_millis(50),
             seed: 0,
         }
     }

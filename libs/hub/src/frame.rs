@@ -47,8 +47,10 @@ impl ByeReason {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum ResetReason {
-    /// The cursor is older than what can be read back.
+    /// The cursor is older than what the log still holds.
     Behind,
+    /// More has happened since the cursor than a gateway reads back.
+    TooMuch,
     /// The cursor is of another life of the log.
     Foreign,
     /// The cursor is beyond the log.

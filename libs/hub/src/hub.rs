@@ -1,26 +1,32 @@
 //! The calls: everything the gateway tells the hub, and the actions it takes back.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Instant;
 
 use bytes::Bytes;
 use crier_domain::log::Head;
 use crier_domain::{Cursor, Epoch, Keys, Seq, UserId};
 
-use crate::action::{Action, ConnectionId, ReadId, SnapshotRead};
+use crate::action::{Action, ConnectionId, PastAnswer, ReadId, SnapshotRead};
 use crate::chance::Chance;
 use crate::config::HubConfig;
 use crate::frame::{ByeReason, Cursors};
 use crate::interest::Interest;
+use crate::past::{Past, PastLimits};
 use crate::queue::{Arrival, Limits, Queue};
 use crate::resume::Resume;
-use crate::roster::Roster;
+use crate::roster::{Roster, Stream};
 use crate::stats::Stats;
 use crate::timers::{Timer, Timers};
 
+mod ahead;
 mod lookup;
 mod people;
+mod recall;
+mod replay;
 mod walk;
+
+use ahead::Tail;
 
 /// Walks the log and says who gets what. See the [crate] for what holds at all times.
 ///
@@ -38,7 +44,17 @@ pub struct Hub {
     roster: Roster,
     /// Users whose snapshot was read from ahead of the position.
     arriving: BTreeSet<(Seq, UserId)>,
+    /// Connections whose cursor is ahead of the position, with the first reading that can tell about them.
+    ahead: BTreeMap<(Seq, ConnectionId), ReadId>,
+    tail: Option<Tail>,
     interest: Interest,
+    past: Past,
+    /// Connections that catch up.
+    replays: usize,
+    /// Those of them that can go on.
+    runnable: VecDeque<ConnectionId>,
+    /// Those that don't begin to read the log before others have ended.
+    stalled: VecDeque<ConnectionId>,
     timers: Timers,
     next_read: ReadId,
     /// There is more to pass than was passed at once: since when.
@@ -58,6 +74,12 @@ impl Hub {
             queue: Queue::new(Seq::ZERO, limits(&config)),
             roster: Roster::default(),
             arriving: BTreeSet::new(),
+            ahead: BTreeMap::new(),
+            tail: None,
+            past: Past::new(PastLimits::from(&config)),
+            replays: 0,
+            runnable: VecDeque::new(),
+            stalled: VecDeque::new(),
             interest: Interest::default(),
             timers: Timers::default(),
             next_read: ReadId(0),
@@ -102,6 +124,7 @@ impl Hub {
         }
         if !self.roster.connections.contains_key(&connection) {
             self.register(connection, user, token_issued_at, resume, now);
+            self.run_replays(now);
         }
     }
 
@@ -114,6 +137,22 @@ impl Hub {
     pub fn snapshot_read(&mut self, read: ReadId, user: UserId, found: SnapshotRead, now: Instant) {
         self.lookup_answered(read, user, found, now);
         self.advance(now);
+    }
+
+    /// The answer to [`Action::ReadPast`].
+    pub fn past(&mut self, read: ReadId, answer: PastAnswer, now: Instant) {
+        self.past_answered(read, answer, now);
+        self.advance(now);
+    }
+
+    /// The client has read everything it was given: the answer to [`Action::AwaitRoom`].
+    pub fn drained(&mut self, connection: ConnectionId, now: Instant) {
+        let known = self.roster.connection_mut(connection);
+        if let Some(Stream::Replaying(replay)) = known.map(|known| &mut known.stream) {
+            replay.drained();
+            self.runnable.push_back(connection);
+            self.advance(now);
+        }
     }
 
     /// The spine brought the next message of the log; `bytes` is the length of its payload. Gaps in
@@ -140,11 +179,12 @@ impl Hub {
         if self.position.is_none_or(|position| position.epoch != epoch) {
             return;
         }
-        match self.queue.arrived(seq, payload) {
+        match self.queue.arrived(seq, payload.clone()) {
             Arrival::Live => self.stats.live += 1,
             Arrival::Fetched => self.stats.fetched += 1,
             Arrival::Dropped => self.stats.dropped += 1,
-            Arrival::Early | Arrival::Useless => return,
+            Arrival::Useless => return self.fill_blank(seq, &payload),
+            Arrival::Early => return,
         }
         self.advance(now);
     }
@@ -166,7 +206,10 @@ impl Hub {
                 Timer::Interest(community) => {
                     self.interest.end(community);
                     self.actions.push_back(Action::Unfollow(community));
+                    self.forget_past(community);
                 }
+                Timer::Past(community) => self.ask_past(community, now),
+                Timer::Tail => self.ask_tail(now),
             }
         }
         if self.has_more() {
@@ -228,6 +271,10 @@ impl Hub {
             connections: self.roster.connections.len(),
             users: self.roster.users.len(),
             interests: self.interest.len(),
+            replays: self.replays,
+            ring_bytes: self.past.ring_bytes(),
+            page_bytes: self.past.page_bytes(),
+            fetches_past: self.past.fetches(),
             ..self.stats
         }
     }
@@ -245,6 +292,13 @@ impl Hub {
         for connection in connections {
             self.close(connection, ByeReason::Unavailable, now);
         }
+        self.clear_past();
+    }
+
+    fn new_read(&mut self) -> ReadId {
+        let read = self.next_read;
+        self.next_read = ReadId(read.0 + 1);
+        read
     }
 }
 

@@ -21,6 +21,8 @@
 //! | `changes` | what came and went between two snapshots |
 //! | `interest` | the communities whose live copies are wanted, with their lingering |
 //! | `resume` | where a connection begins |
+//! | `past` | the communities' recent events, and how older ones are read back and proved complete |
+//! | `replay` | how far a connection is that catches up; [`Hub`]'s `hub/replay` and `hub/recall` carry it on |
 //! | [`frame`] | Server-Sent-Events text |
 //! | `timers`, `chance` | deadlines, and the seeded dice for jitter |
 
@@ -32,13 +34,15 @@ pub mod frame;
 mod hub;
 mod index;
 mod interest;
+mod past;
 mod queue;
+mod replay;
 mod resume;
 mod roster;
 mod stats;
 mod timers;
 
-pub use action::{Action, ConnectionId, ReadId, SnapshotRead};
+pub use action::{Action, ConnectionId, PastAnswer, PastEvent, PastQuestion, ReadId, SnapshotRead};
 pub use config::{Backoff, HubConfig};
 pub use frame::ByeReason;
 pub use hub::Hub;

@@ -1,4 +1,4 @@
-//! Where a connection begins. Reading history back is to come; its place is [`start`].
+//! Where a connection begins.
 
 use crier_domain::{Cursor, Seq};
 
@@ -20,6 +20,10 @@ pub enum Resume {
 pub(crate) enum Start {
     /// At the hub's position, with nothing missing.
     Here,
+    /// After this position, which the hub has passed.
+    Replay(Seq),
+    /// After this position, once the hub has come there; unless the log doesn't.
+    Ahead(Seq),
     /// At the hub's position, with something missing that the client must fetch again.
     Reset(ResetReason),
 }
@@ -33,11 +37,13 @@ pub(crate) fn start(resume: Resume, position: Cursor) -> Start {
     };
     if cursor.epoch != position.epoch {
         Start::Reset(ResetReason::Foreign)
-    } else if cursor.seq > position.seq {
-        Start::Reset(ResetReason::Ahead)
-    } else if cursor.seq < position.seq || cursor.seq == Seq::ZERO {
-        // Zero stands for "the reset was not seen": see `Hub::welcome`.
+    } else if cursor.seq == Seq::ZERO {
+        // It stands for "the reset was not seen": see `Hub::welcome`.
         Start::Reset(ResetReason::Behind)
+    } else if cursor.seq > position.seq {
+        Start::Ahead(cursor.seq)
+    } else if cursor.seq < position.seq {
+        Start::Replay(cursor.seq)
     } else {
         Start::Here
     }
@@ -49,7 +55,7 @@ mod tests {
     use crier_domain::Epoch;
 
     #[test]
-    fn only_the_present_position_goes_on_without_a_reset() {
+    fn every_cursor_has_its_answer() {
         let at = |epoch, seq| Cursor {
             epoch: Epoch::from_bits(epoch),
             seq: Seq(seq),
@@ -57,21 +63,13 @@ mod tests {
         let cases = [
             ("fresh", Resume::Fresh, Start::Here),
             ("here", Resume::At(at(1, 9)), Start::Here),
-            (
-                "behind",
-                Resume::At(at(1, 8)),
-                Start::Reset(ResetReason::Behind),
-            ),
+            ("behind", Resume::At(at(1, 8)), Start::Replay(Seq(8))),
             (
                 "zero",
                 Resume::At(at(1, 0)),
                 Start::Reset(ResetReason::Behind),
             ),
-            (
-                "ahead",
-                Resume::At(at(1, 10)),
-                Start::Reset(ResetReason::Ahead),
-            ),
+            ("ahead", Resume::At(at(1, 10)), Start::Ahead(Seq(10))),
             (
                 "another life",
                 Resume::At(at(2, 9)),

@@ -8,6 +8,7 @@ use crier_domain::{Seq, Snapshot, UserId, receives};
 
 use crate::action::{ConnectionId, ReadId};
 use crate::index::Index;
+use crate::replay::Replay;
 use crate::resume::Resume;
 
 /// One open stream.
@@ -26,6 +27,8 @@ pub(crate) struct Connection {
 pub(crate) enum Stream {
     /// It has sent nothing, because the user's snapshot isn't there yet.
     Waiting(Resume),
+    /// `ready` was sent; what the client missed is being told.
+    Replaying(Box<Replay>),
     /// `ready` was sent, and the last id with it or since was this.
     Open { last_id: Seq },
 }
@@ -90,12 +93,6 @@ impl User {
         };
         self.snapshot()
             .is_some_and(|snapshot| receives(user, snapshot, head, named))
-    }
-
-    /// The connections that `ready` was sent to.
-    pub(crate) fn open(&self) -> impl Iterator<Item = ConnectionId> {
-        let open = |connection: &&Connection| matches!(connection.stream, Stream::Open { .. });
-        self.connections.iter().filter(open).map(|open| open.id)
     }
 }
 

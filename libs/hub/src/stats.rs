@@ -21,6 +21,14 @@ pub struct Stats {
     pub users: usize,
     /// Communities followed, lingering ones included.
     pub interests: usize,
+    /// Connections that catch up.
+    pub replays: usize,
+    /// Bytes of recent events kept for clients that come back.
+    pub ring_bytes: usize,
+    /// Bytes of older events, read back from the log.
+    pub page_bytes: usize,
+    /// Communities whose past is being read.
+    pub fetches_past: usize,
     /// Counter: entries passed.
     pub passed: u64,
     /// Counter: payloads of waiting entries that came without having been asked for.
@@ -43,6 +51,18 @@ pub struct Stats {
     pub resets: u64,
     /// Counter: snapshots applied.
     pub snapshots: u64,
+    /// Counter: resumes that recent events kept here were enough for.
+    pub resumes_ring: u64,
+    /// Counter: resumes that took events from the log.
+    pub resumes_log: u64,
+    /// Counter: resumes that ended in a `reset` of everything.
+    pub resumes_reset: u64,
+    /// Counter: events replayed, over all connections.
+    pub replayed: u64,
+    /// Counter: pages of the past that were of use.
+    pub pages: u64,
+    /// Counter: pages that were short and asked for again.
+    pub pages_again: u64,
     /// Counter: connections closed by the hub.
     pub closed: u64,
 }

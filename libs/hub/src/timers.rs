@@ -16,6 +16,10 @@ pub(crate) enum Timer {
     Lookup(UserId),
     /// To stop following a community nobody here needs.
     Interest(CommunityId),
+    /// To ask for a community's past, or ask again.
+    Past(CommunityId),
+    /// To ask, or ask again, where the log ends.
+    Tail,
 }
 
 #[derive(Debug, Default)]

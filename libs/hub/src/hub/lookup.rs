@@ -58,6 +58,7 @@ impl Hub {
 
     /// Reads the snapshot or, where there is none, asks for one; and sets the time of the next try.
     pub(super) fn look_up(&mut self, user: UserId, now: Instant) {
+        let read = self.next_read;
         let Some(lookup) = lookup(&mut self.roster.users, user) else {
             return;
         };
@@ -68,7 +69,6 @@ impl Hub {
                 .back_off(self.config.lookup_backoff, lookup.times);
             (Action::RequestSnapshot(user), wait)
         } else {
-            let read = self.next_read;
             self.next_read = ReadId(read.0 + 1);
             let wait = self.chance.about(self.config.read_timeout);
             (Action::ReadSnapshot { read, user }, wait)

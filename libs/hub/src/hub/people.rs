@@ -2,15 +2,17 @@
 
 use std::time::Instant;
 
-use crier_domain::{Snapshot, UserId};
+use bytes::Bytes;
+use crier_domain::{CommunityId, Seq, Snapshot, UserId};
 
 use super::Hub;
 use crate::action::{Action, ConnectionId};
 use crate::changes::Changes;
 use crate::frame::{self, ByeReason, Ready};
 use crate::interest::Needed;
-use crate::resume::{Start, start};
-use crate::roster::{Standing, Stream, User};
+use crate::replay::Replay;
+use crate::resume::{Resume, Start, start};
+use crate::roster::{Standing, Stream};
 use crate::timers::Timer;
 
 impl Hub {
@@ -31,16 +33,40 @@ impl Hub {
             self.timers.unset(lookup.again, Timer::Lookup(user));
         }
         known.standing = Standing::Applied(snapshot);
-        let open: Vec<_> = known.open().collect();
-        if !changes.is_empty() && !open.is_empty() {
-            let frame = frame::changes(&changes);
-            for connection in open {
-                let frame = frame.clone();
-                self.actions.push_back(Action::Send { connection, frame });
-            }
+        if !changes.is_empty() {
+            self.tell_changes(user, &changes, now);
         }
         self.reindex(user, &changes, now);
         self.welcome(user, now);
+    }
+
+    /// On connections that still catch up, the changes wait for their place.
+    fn tell_changes(&mut self, user: UserId, changes: &Changes, now: Instant) {
+        let Some((known, position)) = self.roster.users.get_mut(&user).zip(self.position) else {
+            return;
+        };
+        let told = frame::changes(changes);
+        let mut slow = Vec::new();
+        for connection in &mut known.connections {
+            let frame = told.clone();
+            match &mut connection.stream {
+                Stream::Waiting(_) => {}
+                Stream::Open { .. } => self.actions.push_back(Action::Send {
+                    connection: connection.id,
+                    frame,
+                }),
+                Stream::Replaying(replay) => {
+                    let came = changes.came.iter().filter(|(_, article)| article.is_none());
+                    let came = came.map(|(community, _)| *community);
+                    if !replay.change(position.seq, frame, came, self.config.replay_bytes) {
+                        slow.push(connection.id);
+                    }
+                }
+            }
+        }
+        for connection in slow {
+            self.close(connection, ByeReason::Slow, now);
+        }
     }
 
     /// The snapshot that was read from ahead for this user is reached.
@@ -62,6 +88,8 @@ impl Hub {
         }
         for entry in &changes.came {
             if self.roster.index.enter(*entry, user) {
+                let position = self.position.map_or(Seq::ZERO, |position| position.seq);
+                self.past.follow(entry.0, position);
                 match self.interest.need(entry.0) {
                     Needed::Follow => self.actions.push_back(Action::Follow(entry.0)),
                     Needed::Lingered(until) => {
@@ -73,52 +101,87 @@ impl Hub {
         }
     }
 
-    /// Sends `ready` to all connections of the user that waited for the snapshot just applied.
+    /// Begins all connections of the user that waited for the snapshot just applied, or for the position.
     pub(super) fn welcome(&mut self, user: UserId, now: Instant) {
-        let Some(snapshot) = self.roster.users.get(&user).and_then(User::snapshot) else {
+        let Some((known, position)) = self.roster.users.get(&user).zip(self.position) else {
             return;
         };
-        let communities: Vec<_> = snapshot.communities.keys().copied().collect();
-        let Some((known, position)) = self.roster.users.get_mut(&user).zip(self.position) else {
+        if known.snapshot().is_none() {
             return;
-        };
-        for connection in &mut known.connections {
-            let Stream::Waiting(resume) = connection.stream else {
-                continue;
-            };
-            let start = start(resume, position);
-            // Whoever loses the stream between `ready` and `reset` must not take up here as if the
-            // reset had been seen: until then the id is one that is always answered with a reset.
-            let unseen = matches!(start, Start::Reset(_)).then(|| self.cursors.unseen(position));
-            let here = self.cursors.seal(position);
-            let frame = frame::ready(Ready {
-                cursor: unseen.as_deref().unwrap_or(here),
-                retry: self.chance.about(self.config.retry),
-                connection: connection.id,
-                heartbeat: self.config.heartbeat,
-                communities: &communities,
-            });
-            let id = connection.id;
-            self.actions.push_back(Action::Send {
-                connection: id,
-                frame,
-            });
-            if let Start::Reset(reason) = start {
-                let frame = frame::reset(here, reason, &communities);
-                self.actions.push_back(Action::Send {
-                    connection: id,
-                    frame,
-                });
-                self.stats.resets += 1;
-            }
-            connection.stream = Stream::Open {
-                last_id: position.seq,
-            };
-            self.timers
-                .unset(connection.deadline, Timer::Connection(id));
-            connection.deadline = now + self.chance.about(self.config.heartbeat);
-            self.timers.set(connection.deadline, Timer::Connection(id));
         }
+        let waiting = known.connections.iter();
+        let waiting = waiting.filter_map(|connection| match connection.stream {
+            Stream::Waiting(resume) => Some((connection.id, start(resume, position))),
+            Stream::Replaying(_) | Stream::Open { .. } => None,
+        });
+        let waiting: Vec<_> = waiting.collect();
+        for (id, start) in waiting {
+            match start {
+                Start::Ahead(seq) => self.wait_for(seq, id, now),
+                Start::Here | Start::Replay(_) | Start::Reset(_) => self.greet(id, start, now),
+            }
+        }
+    }
+
+    /// Sends `ready`, and what must follow it at once.
+    pub(super) fn greet(&mut self, id: ConnectionId, start: Start, now: Instant) {
+        let Some(position) = self.position else {
+            return;
+        };
+        let Some(communities) = self.communities_of(id) else {
+            return;
+        };
+        // The client's own cursor if it is to be told what it missed: wherever the stream breaks, it takes up
+        // after what it has seen. And whoever loses the stream between `ready` and `reset` must not take up
+        // here as if the reset had been seen: until then the id is one that is always answered with a reset.
+        let cursor = match start {
+            Start::Here | Start::Ahead(_) => self.seal(position.seq).to_owned(),
+            Start::Replay(seq) => self.seal(seq).to_owned(),
+            Start::Reset(_) => self.cursors.unseen(position),
+        };
+        let frame = frame::ready(Ready {
+            cursor: &cursor,
+            retry: self.chance.about(self.config.retry),
+            connection: id,
+            heartbeat: self.config.heartbeat,
+            communities: &communities,
+        });
+        self.send(id, frame);
+        let mut stream = Stream::Open {
+            last_id: position.seq,
+        };
+        match start {
+            Start::Here | Start::Ahead(_) => {}
+            Start::Replay(seq) => {
+                stream = Stream::Replaying(Box::new(Replay::new(seq)));
+                self.replays += 1;
+                self.runnable.push_back(id);
+            }
+            Start::Reset(reason) => {
+                let frame = frame::reset(self.seal(position.seq), reason, &communities);
+                self.send(id, frame);
+                self.stats.resets += 1;
+                self.stats.resumes_reset += 1;
+            }
+        }
+        let deadline = now + self.chance.about(self.config.heartbeat);
+        if let Some(connection) = self.roster.connection_mut(id) {
+            connection.stream = stream;
+            let waited = std::mem::replace(&mut connection.deadline, deadline);
+            self.timers.unset(waited, Timer::Connection(id));
+            self.timers.set(deadline, Timer::Connection(id));
+        }
+    }
+
+    /// The communities in the snapshot of the user whose connection this is.
+    pub(super) fn communities_of(&self, id: ConnectionId) -> Option<Vec<CommunityId>> {
+        let user = self.roster.connections.get(&id)?;
+        let snapshot = self.roster.users.get(user)?.snapshot()?;
+        Some(snapshot.communities.keys().copied().collect())
+    }
+
+    pub(super) fn send(&mut self, connection: ConnectionId, frame: Bytes) {
+        self.actions.push_back(Action::Send { connection, frame });
     }
 
     /// The connection's timer, which is no longer set, went off.
@@ -126,22 +189,28 @@ impl Hub {
         let Some((connection, position)) = self.roster.connection_mut(id).zip(self.position) else {
             return;
         };
-        let Stream::Open { last_id } = &mut connection.stream else {
-            self.close(id, ByeReason::Unavailable, now);
-            return;
+        let (last_id, told) = match &mut connection.stream {
+            Stream::Open { last_id } => (last_id, position.seq),
+            // What it waits for has not come for a whole heartbeat: another gateway may do better.
+            Stream::Replaying(replay) if replay.waits == 0 || replay.moved => {
+                replay.moved = false;
+                let told = replay.told();
+                (&mut replay.last_id, told)
+            }
+            Stream::Waiting(_) | Stream::Replaying(_) => {
+                self.close(id, ByeReason::Unavailable, now);
+                return;
+            }
         };
-        let frame = if *last_id < position.seq {
-            *last_id = position.seq;
-            frame::moved(self.cursors.seal(position))
-        } else {
-            frame::heartbeat()
-        };
+        let moved = (*last_id < told).then_some(told);
+        *last_id = told.max(*last_id);
         connection.deadline = now + self.chance.about(self.config.heartbeat);
         self.timers.set(connection.deadline, Timer::Connection(id));
-        self.actions.push_back(Action::Send {
-            connection: id,
-            frame,
-        });
+        let frame = match moved {
+            Some(seq) => frame::moved(self.seal(seq)),
+            None => frame::heartbeat(),
+        };
+        self.send(id, frame);
     }
 
     /// Closes the connections whose token was issued before `not_before`, in Unix seconds.
@@ -197,10 +266,18 @@ impl Hub {
             .position(|connection| connection.id == id);
         if let Some(at) = at {
             let removed = known.connections.swap_remove(at);
+            let is_last = known.connections.is_empty();
             self.timers.unset(removed.deadline, Timer::Connection(id));
-        }
-        if known.connections.is_empty() {
-            self.forget_user(user, now);
+            match removed.stream {
+                Stream::Waiting(Resume::At(cursor)) => {
+                    self.ahead.remove(&(cursor.seq, id));
+                }
+                Stream::Replaying(replay) => self.end_replay(id, &replay),
+                Stream::Waiting(_) | Stream::Open { .. } => {}
+            }
+            if is_last {
+                self.forget_user(user, now);
+            }
         }
         true
     }

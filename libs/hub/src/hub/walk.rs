@@ -3,26 +3,32 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use crier_domain::log::{EventHead, Head};
-use crier_domain::{Seq, Snapshot, UserId};
+use crier_domain::{CommunityId, Cursor, Epoch, Seq, Snapshot, UserId};
 
 use super::Hub;
 use crate::action::Action;
 use crate::frame::{self, ByeReason, ResetReason};
+use crate::past::{Content, Kept};
 use crate::queue::{Entry, Payload};
 use crate::roster::{Named, Roster};
 
-/// Well below what a gateway lets wait for one client.
-const PASS_AT_ONCE: usize = 128;
-
 impl Hub {
     /// Passes entries until one needs a payload that isn't here, then sees to the fetches. After
-    /// [`PASS_AT_ONCE`] it leaves the rest to the next call, so that the frames of a burst can be taken.
+    /// a number of them it leaves the rest to the next call, so that the frames of a burst can be taken.
     pub(super) fn advance(&mut self, now: Instant) {
-        let mut left = PASS_AT_ONCE;
+        let mut left = self.config.pass_at_once.max(1);
         self.more = None;
         while let Some(next) = self.queue.front().map(|entry| entry.seq) {
-            self.apply_arrived_before(next, now);
+            if left == 0 {
+                self.more = Some(now);
+                break;
+            }
+            if self.apply_arrived_before(next, now) {
+                left -= 1;
+                continue;
+            }
             let Some(entry) = self.take_next(now) else {
                 break;
             };
@@ -36,11 +42,9 @@ impl Hub {
                 Head::Snapshot(user) => self.pass_snapshot(user, entry.seq, &entry.payload, now),
                 Head::Event(head) => self.pass_event(head, entry.seq, &entry.payload, entry.met),
             }
-            if left == 0 && self.queue.front().is_some() {
-                self.more = Some(now);
-                break;
-            }
         }
+        self.welcome_reached(now);
+        self.run_replays(now);
         self.fetch_due(now);
     }
 
@@ -84,15 +88,19 @@ impl Hub {
         None
     }
 
-    /// Snapshots read from ahead take effect where they stand, which may be in a gap of the spine.
-    fn apply_arrived_before(&mut self, next: Seq, now: Instant) {
-        while let Some((seq, user)) = self.arriving.first().copied().filter(|(at, _)| *at < next) {
-            self.arriving.remove(&(seq, user));
-            if let Some(position) = &mut self.position {
-                position.seq = position.seq.max(seq);
-            }
-            self.apply_arrived(user, now);
+    /// A snapshot read from ahead takes effect where it stands, which may be in a gap of the spine. Whether there
+    /// was one.
+    fn apply_arrived_before(&mut self, next: Seq, now: Instant) -> bool {
+        let first = self.arriving.first().copied();
+        let Some((seq, user)) = first.filter(|(at, _)| *at < next) else {
+            return false;
+        };
+        self.arriving.remove(&(seq, user));
+        if let Some(position) = &mut self.position {
+            position.seq = position.seq.max(seq);
         }
+        self.apply_arrived(user, now);
+        true
     }
 
     fn pass_snapshot(&mut self, user: UserId, seq: Seq, payload: &Payload, now: Instant) {
@@ -119,51 +127,87 @@ impl Hub {
     }
 
     fn pass_event(&mut self, head: EventHead, seq: Seq, payload: &Payload, met: Instant) {
-        if head.reset || *payload == Payload::Gone {
-            self.tell_lost(&head, seq);
-            return;
+        let head = Arc::new(head);
+        let content = match payload {
+            _ if head.reset => self.lost(head.community, seq),
+            Payload::Gone => self.lost(head.community, seq),
+            Payload::Here(payload) if self.past.follows(head.community) => {
+                self.content(&head, seq, payload)
+            }
+            Payload::Here(_) | Payload::Unwanted | Payload::Missing { .. } => Content::Blank,
+        };
+        match &content {
+            Content::Blank => {}
+            // Everyone who could have got the event is told to fetch the community again.
+            Content::Lost(frame) => {
+                let connections = self.roster.recipients(&head, Named::Anyone, seq);
+                self.stats.resets += connections.len() as u64;
+                for connection in connections {
+                    let frame = frame.clone();
+                    self.actions.push_back(Action::Send { connection, frame });
+                }
+            }
+            Content::Here { named, frame } => {
+                let connections = self.roster.recipients(&head, Named::These(named), seq);
+                if !connections.is_empty() {
+                    self.stats.events += 1;
+                    self.stats.delivered += connections.len() as u64;
+                    self.actions.push_back(Action::Deliver {
+                        connections,
+                        frame: frame.clone(),
+                        event: Arc::clone(&head),
+                        seq,
+                        met,
+                    });
+                }
+            }
         }
-        let Payload::Here(payload) = payload else {
-            return;
-        };
-        let Ok((mut named, body)) = head.open(payload) else {
-            self.stats.malformed += 1;
-            self.tell_lost(&head, seq);
-            return;
-        };
-        named.dedup();
-        let connections = self.roster.recipients(&head, Named::These(&named), seq);
-        if connections.is_empty() {
-            return;
-        }
-        self.stats.events += 1;
-        self.stats.delivered += connections.len() as u64;
-        let Some(cursor) = self.position else {
-            return;
-        };
-        let frame = frame::event(self.cursors.seal(cursor), &body);
-        self.actions.push_back(Action::Deliver {
-            connections,
-            frame,
-            event: Arc::new(head),
+        let kept = Kept {
             seq,
-            met,
-        });
+            head: Some(Arc::clone(&head)),
+            content,
+        };
+        self.past.keep(head.community, kept);
     }
 
-    /// Everyone who could have got the event is told to fetch the community again.
-    fn tell_lost(&mut self, head: &EventHead, seq: Seq) {
-        let Some(cursor) = self.position else {
-            return;
-        };
-        let connections = self.roster.recipients(head, Named::Anyone, seq);
-        let cursor = self.cursors.seal(cursor);
-        let frame = frame::reset(cursor, ResetReason::Lost, &[head.community]);
-        self.stats.resets += connections.len() as u64;
-        for connection in connections {
-            let frame = frame.clone();
-            self.actions.push_back(Action::Send { connection, frame });
+    /// An event as clients read it, by its payload.
+    pub(super) fn content(&mut self, head: &EventHead, seq: Seq, payload: &Bytes) -> Content {
+        if head.reset {
+            return self.lost(head.community, seq);
         }
+        let Ok((mut named, body)) = head.open(payload) else {
+            self.stats.malformed += 1;
+            return self.lost(head.community, seq);
+        };
+        named.dedup();
+        Content::Here {
+            named: named.into(),
+            frame: frame::event(self.seal(seq), &body),
+        }
+    }
+
+    /// What stands in the place of an event that can't be had.
+    pub(super) fn lost(&mut self, community: CommunityId, seq: Seq) -> Content {
+        Content::Lost(frame::reset(
+            self.seal(seq),
+            ResetReason::Lost,
+            &[community],
+        ))
+    }
+
+    /// A live copy came after its event was passed, which nobody needed then; somebody may yet come back for it.
+    pub(super) fn fill_blank(&mut self, seq: Seq, payload: &Bytes) {
+        if let Some(head) = self.past.blank(seq).map(Arc::clone) {
+            let content = self.content(&head, seq, payload);
+            self.past.fill(seq, &content);
+        }
+    }
+
+    /// The cursor of a position in this life of the log.
+    pub(super) fn seal(&mut self, seq: Seq) -> &str {
+        // Without a position nobody is connected to read it.
+        let epoch = self.position.map_or(Epoch::from_bits(0), |at| at.epoch);
+        self.cursors.seal(Cursor { epoch, seq })
     }
 }
 

@@ -21,6 +21,21 @@ pub(crate) struct Entry {
     pub(crate) snapshot: Snapshot,
     /// The log no longer has it, though the spine has brought it.
     pub(crate) purged: bool,
+    /// Its time to live is over, as that of everything before it.
+    pub(crate) expired: bool,
+}
+
+impl Entry {
+    pub(crate) fn is_gone(&self) -> bool {
+        self.purged || self.expired
+    }
+
+    pub(crate) fn event(&self) -> Option<&EventHead> {
+        match &self.head {
+            Head::Event(head) => Some(head),
+            Head::Snapshot(_) | Head::Mark => None,
+        }
+    }
 }
 
 /// A new event, before it has its place.
@@ -78,6 +93,7 @@ impl Log {
             named: Vec::new(),
             snapshot: Snapshot::default(),
             purged: false,
+            expired: false,
         });
         self.entries.last_mut().unwrap()
     }
@@ -99,10 +115,13 @@ impl Log {
                 list_bytes: list.len(),
             },
         };
+        // The relay remembers the last one; one that was started since asks the log.
+        let last = self.last_event(new.community);
+        let prev = last.filter(|last| !last.expired || last.seq.0 % 2 == 1);
         let head = EventHead {
             id: EventId::new(),
             fence: OutboxId(self.outbox - new.age),
-            prev: Seq::ZERO,
+            prev: prev.map_or(Seq::ZERO, |prev| prev.seq),
             community: new.community,
             article: new.article,
             exclude: new.exclude,
@@ -173,9 +192,41 @@ impl Log {
                 let (last, _) = self.standing(*user, self.end).unwrap();
                 last > seq
             }
-            _ => true,
+            Head::Event(_) => true,
+            Head::Mark => false,
         };
         self.entries[at].purged |= may_go;
+    }
+
+    /// Time takes away the events and marks up to here.
+    pub(crate) fn expire(&mut self, upto: usize) {
+        for entry in &mut self.entries[..upto] {
+            entry.expired |= !matches!(entry.head, Head::Snapshot(_));
+        }
+    }
+
+    fn last_event(&self, community: CommunityId) -> Option<&Entry> {
+        let of_community = |entry: &&Entry| {
+            let event = entry.event();
+            event.is_some_and(|event| event.community == community)
+        };
+        self.entries.iter().rev().find(of_community)
+    }
+
+    /// The oldest mark that is left.
+    pub(crate) fn horizon(&self) -> Option<Seq> {
+        let marks = self.entries.iter();
+        let mut marks = marks.filter(|entry| entry.head == Head::Mark && !entry.is_gone());
+        marks.next().map(|mark| mark.seq)
+    }
+
+    /// The community's events after a position that are left.
+    pub(crate) fn left(&self, community: CommunityId, after: Seq) -> impl Iterator<Item = &Entry> {
+        let later = self.entries.iter().filter(move |entry| entry.seq > after);
+        later.filter(move |entry| {
+            let event = entry.event();
+            event.is_some_and(|event| event.community == community) && !entry.is_gone()
+        })
     }
 
     pub(crate) fn get(&self, seq: Seq) -> &Entry {

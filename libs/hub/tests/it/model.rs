@@ -6,16 +6,22 @@ use std::time::{Duration, Instant};
 
 use crier_domain::log::Head;
 use crier_domain::{CommunityId, Cursor, Epoch, Keys, Seq, UserId};
-use crier_hub::{Action, ConnectionId, Hub, HubConfig, ReadId, Resume, SnapshotRead};
+use crier_hub::{
+    Action, ConnectionId, Hub, HubConfig, PastAnswer, PastEvent, PastQuestion, ReadId, Resume,
+    SnapshotRead,
+};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-use crate::log::{Change, EPOCH, Log};
-use crate::oracle::Client;
+use crate::log::{Change, EPOCH, Entry, Log};
+use crate::oracle::{Client, Written};
 use crate::sse;
-use ops::{Op, ReadHow, change, config, op};
+use ops::{Op, PastHow, ReadHow, change, config, op};
 
 mod ops;
+
+/// Events that a page of the past holds at most.
+const PAGE: usize = 3;
 
 struct Model {
     hub: Hub,
@@ -29,6 +35,14 @@ struct Model {
     fetches: Vec<Seq>,
     reads: Vec<(ReadId, UserId, SnapshotRead)>,
     requests: Vec<UserId>,
+    /// Questions about the past, with the answers as the log was when they were asked.
+    pasts: Vec<(ReadId, PastAnswer)>,
+    /// Clients that have something to read.
+    unread: Vec<ConnectionId>,
+    /// The hub's position before the call whose actions are taken, and whether a snapshot read was its cause.
+    before: Seq,
+    is_read: bool,
+    resume_events: usize,
     followed: BTreeSet<CommunityId>,
     clients: BTreeMap<ConnectionId, (Client, Instant)>,
     wait: Duration,
@@ -39,6 +53,11 @@ impl Model {
         let keys = Keys::from_base64(&[Keys::random_base64()]).unwrap();
         let mut model = Self {
             wait: config.snapshot_wait,
+            resume_events: config.resume_events,
+            pasts: Vec::new(),
+            unread: Vec::new(),
+            before: Seq::ZERO,
+            is_read: false,
             hub: Hub::new(config, keys.clone()),
             keys,
             now: Instant::now(),
@@ -57,6 +76,7 @@ impl Model {
         }
         model.brought = model.log.entries.len();
         model.hub.begin(EPOCH, model.log.end(), model.now);
+        model.before = model.log.end();
         model
     }
 
@@ -75,6 +95,18 @@ impl Model {
             Op::Purge(which) => {
                 let newest = which.index(self.brought.min(6));
                 self.log.purge(self.brought - 1 - newest);
+            }
+            Op::Expire(which) => self.log.expire(which.index(self.brought / 2 + 1)),
+            Op::Past { which, how } => {
+                if let Some(at) = pick(which, self.pasts.len()) {
+                    self.answer_past(at, *how);
+                }
+            }
+            Op::Drained(which) => {
+                if let Some(at) = pick(which, self.unread.len()) {
+                    let id = self.unread.swap_remove(at);
+                    self.hub.drained(id, self.now);
+                }
             }
             Op::Spine { entries } => self.spine(*entries),
             Op::Live { which, again } => {
@@ -109,8 +141,9 @@ impl Model {
             Op::Connect {
                 user,
                 resume,
+                cursor,
                 old_token,
-            } => self.connect(*user, resume, *old_token),
+            } => self.connect(*user, resume, cursor, *old_token),
             Op::Disconnect(which) => {
                 let open = self
                     .clients
@@ -124,6 +157,11 @@ impl Model {
             Op::Time { millis } => self.pass(Duration::from_millis(*millis)),
         }
         self.act();
+        // A gateway comes back at once, but other things may happen before.
+        while self.hub.has_more() && !matches!(op, Op::Live { .. } | Op::Past { .. }) {
+            self.hub.tick(self.now);
+            self.act();
+        }
     }
 
     fn spine(&mut self, entries: usize) {
@@ -148,7 +186,7 @@ impl Model {
 
     fn fetched(&mut self, at: usize) {
         let seq = self.fetches.swap_remove(at);
-        if self.log.get(seq).purged {
+        if self.log.get(seq).is_gone() {
             self.hub.gone(seq, self.now);
         } else {
             self.payload(seq);
@@ -173,22 +211,61 @@ impl Model {
             ReadHow::Now => self.last_snapshot(user),
             ReadHow::Fails => SnapshotRead::Failed,
         };
+        let position = self.hub.stats().position;
+        self.is_read = matches!(found, SnapshotRead::Found { seq, .. } if seq <= position);
         self.hub.snapshot_read(read, user, found, self.now);
+        self.act();
+        self.is_read = false;
     }
 
-    fn connect(&mut self, user: UserId, resume: &Index, old_token: bool) {
+    fn ask_log(&self, question: PastQuestion) -> PastAnswer {
+        let past = |entry: &Entry| PastEvent {
+            seq: entry.seq,
+            epoch: EPOCH,
+            head: entry.event().unwrap().clone(),
+            payload: entry.payload.clone(),
+        };
+        match question {
+            PastQuestion::Page { community, after } => {
+                let left = self.log.left(community, after);
+                PastAnswer::Page(left.take(PAGE).map(past).collect())
+            }
+            PastQuestion::Newest(community) => {
+                let last = self.log.left(community, Seq::ZERO).last();
+                PastAnswer::Newest(last.map_or(Seq::ZERO, |last| last.seq))
+            }
+            PastQuestion::Event(seq) => {
+                let entry = self.log.get(seq);
+                PastAnswer::Event((!entry.is_gone()).then(|| past(entry)))
+            }
+            PastQuestion::Horizon => PastAnswer::Horizon(self.log.horizon()),
+            PastQuestion::Tail => PastAnswer::Tail(self.log.end()),
+        }
+    }
+
+    fn answer_past(&mut self, at: usize, how: PastHow) {
+        let (read, mut answer) = self.pasts.swap_remove(at);
+        match (how, &mut answer) {
+            (PastHow::Short(events), PastAnswer::Page(page)) => page.truncate(events),
+            (PastHow::Fails, _) => answer = PastAnswer::Failed,
+            (PastHow::Whole | PastHow::Short(_), _) => {}
+        }
+        self.hub.past(read, answer, self.now);
+    }
+
+    fn connect(&mut self, user: UserId, resume: &Index, cursor: &Index, old_token: bool) {
         let id = ConnectionId(self.clients.len() as u64);
         let position = self.hub.position().unwrap();
         let at = |seq| Resume::At(Cursor { seq, ..position });
-        let resume = match resume.index(8) {
+        let resume = match resume.index(12) {
             0 => at(position.seq),
-            1 => at(Seq(position.seq.0 - 1)),
-            2 => at(position.seq.next()),
-            3 => Resume::Bad,
-            4 => Resume::At(Cursor {
+            1 => Resume::Bad,
+            2 => Resume::At(Cursor {
                 epoch: Epoch::from_bits(2),
                 ..position
             }),
+            // Anywhere, beyond the log's end too.
+            3..=8 => at(Seq(cursor.index(self.log.end().0 as usize + 3) as u64)),
             _ => Resume::Fresh,
         };
         let issued_at = if old_token { 0 } else { 9 };
@@ -196,7 +273,10 @@ impl Model {
             user,
             issued_at,
             resume,
+            log_end: self.log.end(),
+            resume_events: self.resume_events,
             frames: Vec::new(),
+            ready_at: Seq::ZERO,
             left: None,
             out_of_patience: false,
         };
@@ -216,7 +296,7 @@ impl Model {
             self.now = self.now.max(due);
             self.hub.tick(self.now);
             assert!(
-                self.hub.next_deadline().is_none_or(|next| next > due),
+                self.hub.has_more() || self.hub.next_deadline().is_none_or(|next| next > due),
                 "a tick in vain"
             );
             self.act();
@@ -235,6 +315,11 @@ impl Model {
                 }
                 Action::RequestSnapshot(user) => self.requests.push(user),
                 Action::Fetch(seq) => self.fetches.push(seq),
+                Action::ReadPast { read, question } => {
+                    let answer = self.ask_log(question);
+                    self.pasts.push((read, answer));
+                }
+                Action::AwaitRoom(connection) => self.unread.push(connection),
                 Action::Send { connection, frame } => self.write(connection, &frame),
                 Action::Deliver {
                     connections,
@@ -255,6 +340,7 @@ impl Model {
                 Action::Restart => panic!("the log is the same"),
             }
         }
+        self.before = self.hub.stats().position;
         self.check_interest();
     }
 
@@ -262,7 +348,15 @@ impl Model {
         let (client, since) = self.clients.get_mut(&id).unwrap();
         assert!(client.is_open(), "{id} is closed");
         client.out_of_patience = self.now >= *since + self.wait;
-        client.frames.extend(sse::read(frame, &self.keys));
+        let (from, upto) = (self.before, self.hub.position().unwrap().seq);
+        if client.frames.is_empty() {
+            // A snapshot that was read counts before what is passed then.
+            client.ready_at = if self.is_read { from } else { upto };
+        }
+        let frames = sse::read(frame, &self.keys).into_iter();
+        client
+            .frames
+            .extend(frames.map(|frame| Written { frame, from, upto }));
     }
 
     /// The communities that ready clients need at the hub's position.
@@ -303,9 +397,18 @@ impl Model {
                 self.read(0, ReadHow::Now);
                 self.act();
             }
+            for _ in 0..self.pasts.len() {
+                self.answer_past(0, PastHow::Whole);
+                self.act();
+            }
+            for id in std::mem::take(&mut self.unread) {
+                self.hub.drained(id, self.now);
+                self.act();
+            }
             let clients = self.clients.values().map(|(client, _)| client);
             let mut open = clients.filter(|client| client.is_open());
-            let passed = self.hub.position().unwrap().seq == self.log.end();
+            let stats = self.hub.stats();
+            let passed = stats.position == self.log.end() && stats.replays == 0;
             if passed && self.requests.is_empty() && open.all(Client::is_ready) {
                 return;
             }
@@ -332,6 +435,8 @@ impl Model {
         let stats = self.hub.stats();
         assert_eq!((stats.connections, stats.users, stats.interests), (0, 0, 0));
         assert_eq!((stats.queue_entries, stats.queue_bytes), (0, 0));
+        let past = (stats.ring_bytes, stats.page_bytes, stats.fetches_past);
+        assert_eq!((past, stats.replays), ((0, 0, 0), 0));
         assert_eq!(self.hub.next_deadline(), None, "something was left behind");
     }
 }

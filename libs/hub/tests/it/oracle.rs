@@ -1,6 +1,11 @@
 //! What a client must have got, worked out from the whole log by the plain words of the rules.
+//!
+//! While a client catches up, a change of its snapshot counts for what is still to be told, so there it matters
+//! when a frame was written: `from` and `upto` are the hub's positions around that.
 
 use std::collections::BTreeSet;
+use std::iter::Peekable;
+use std::slice::Iter;
 
 use crier_domain::log::{AudienceTag, EventHead, Head};
 use crier_domain::{Cursor, Seq, Snapshot, UserId, receives};
@@ -15,11 +20,25 @@ pub(crate) struct Client {
     pub(crate) user: UserId,
     pub(crate) issued_at: i64,
     pub(crate) resume: Resume,
-    pub(crate) frames: Vec<Frame>,
+    /// Where the log ended when it connected.
+    pub(crate) log_end: Seq,
+    /// How many events one resume may look at.
+    pub(crate) resume_events: usize,
+    pub(crate) frames: Vec<Written>,
+    /// Where the hub was when the first frame was written.
+    pub(crate) ready_at: Seq,
     /// It left when the hub had passed this.
     pub(crate) left: Option<Seq>,
     /// It has waited for its snapshot as long as anyone must.
     pub(crate) out_of_patience: bool,
+}
+
+/// A frame, and where the hub was before and after the call that gave it.
+#[derive(Debug)]
+pub(crate) struct Written {
+    pub(crate) frame: Frame,
+    pub(crate) from: Seq,
+    pub(crate) upto: Seq,
 }
 
 /// Something that happens to a client at one place of the log.
@@ -32,63 +51,94 @@ struct Expected {
     or_nothing: bool,
 }
 
+type Ahead<'a> = Peekable<Iter<'a, Expected>>;
+
 impl Client {
     pub(crate) fn is_open(&self) -> bool {
-        self.left.is_none() && !matches!(self.frames.last(), Some(Frame::Bye(_)))
+        let last = self.frames.last();
+        self.left.is_none() && last.is_none_or(|last| !matches!(last.frame, Frame::Bye(_)))
     }
 
     pub(crate) fn is_ready(&self) -> bool {
-        matches!(self.frames.first(), Some(Frame::Ready { .. }))
+        let first = self.frames.first();
+        first.is_some_and(|first| matches!(first.frame, Frame::Ready { .. }))
     }
 
     /// Holds what the client read against the log, all of which the hub has passed by now.
     pub(crate) fn check(&self, log: &Log) {
-        let mut frames = self.frames.iter();
-        let begun = match frames.next() {
+        let (begun, read) = match self.frames.first().map(|first| &first.frame) {
             None => return assert!(self.left.is_some(), "an open client without ready"),
             Some(Frame::Bye(reason)) => return self.check_turned_away(reason, log),
             Some(Frame::Ready { id, communities }) => {
-                let position = match self.starts_here(*id) {
-                    true => *id,
-                    false => self.check_reset(*id, frames.next().unwrap(), communities),
-                };
-                let (_, standing) = log.standing(self.user, position.seq).unwrap();
-                let known: Vec<i64> = standing.communities.keys().map(|id| id.get()).collect();
-                assert_eq!(*communities, known, "ready at {position:?}");
+                assert_eq!(*communities, known(self.user, log, self.ready_at));
+                let (_, standing) = log.standing(self.user, self.ready_at).unwrap();
                 assert!(self.issued_at >= standing.not_before);
-                position
+                match self.goes_on_from() {
+                    Some(seq) => {
+                        assert_eq!(id.seq, seq);
+                        (seq, 1)
+                    }
+                    None => (self.check_reset(*id, communities), 2),
+                }
             }
             Some(first) => panic!("the first frame is {first:?}"),
         };
-        self.check_ids(begun.seq);
-        let expected = expected(self.user, self.issued_at, log, begun.seq);
-        self.check_all(frames, &expected, log);
+        self.check_ids(begun);
+        let base = self.ready_at.max(begun);
+        let expected = expected(self.user, self.issued_at, log, begun, base);
+        let check = Check {
+            client: self,
+            log,
+            base,
+            begun,
+        };
+        check.all(&self.frames[read..], expected.iter().peekable());
     }
 
-    fn starts_here(&self, id: Cursor) -> bool {
+    /// After which position the client takes up, unless it begins with a reset.
+    fn goes_on_from(&self) -> Option<Seq> {
         match self.resume {
-            Resume::Fresh => true,
-            Resume::At(cursor) => cursor == id && id.seq != Seq::ZERO,
-            Resume::Bad => false,
+            Resume::Fresh => Some(self.ready_at),
+            Resume::At(cursor) => {
+                let may_be = cursor.epoch == EPOCH && cursor.seq > Seq::ZERO;
+                // Beyond the log's end it may be waited for, or not.
+                let ready = self.frames.first().map(|first| &first.frame);
+                let is_reset =
+                    matches!(ready, Some(Frame::Ready { id, .. }) if id.seq == Seq::ZERO);
+                let was_beyond = cursor.seq > self.log_end;
+                (may_be && !(was_beyond && is_reset)).then_some(cursor.seq)
+            }
+            Resume::Bad => None,
         }
     }
 
     /// Until the reset was read, the client's cursor is one that leads to a reset again.
-    fn check_reset(&self, ready: Cursor, reset: &Frame, known: &[i64]) -> Cursor {
+    fn check_reset(&self, ready: Cursor, known: &[i64]) -> Seq {
         let before_all = Cursor {
             epoch: EPOCH,
             seq: Seq::ZERO,
         };
         assert_eq!(ready, before_all);
+        let reset = &self.frames[1].frame;
         let Frame::Reset {
-            id, communities, ..
+            id,
+            communities,
+            reason,
         } = reset
         else {
             panic!("{reset:?} instead of a reset");
         };
         assert_eq!(communities, known);
-        assert_ne!(self.resume, Resume::At(*id), "it could have gone on");
-        *id
+        assert_eq!(id.seq, self.ready_at);
+        let expected = match self.resume {
+            Resume::Bad => "damaged",
+            Resume::At(cursor) if cursor.epoch != EPOCH => "foreign",
+            Resume::At(cursor) if cursor.seq == Seq::ZERO => "behind",
+            Resume::At(_) => "ahead",
+            Resume::Fresh => panic!("it began anew"),
+        };
+        assert_eq!(reason, expected);
+        id.seq
     }
 
     fn check_turned_away(&self, reason: &str, log: &Log) {
@@ -104,11 +154,12 @@ impl Client {
     }
 
     fn check_ids(&self, begun: Seq) {
-        let ids = self.frames.iter().filter_map(|frame| match frame {
+        let frames = self.frames.iter().map(|written| &written.frame);
+        let ids = frames.filter_map(|frame| match frame {
             Frame::Event { id, .. } | Frame::Reset { id, .. } | Frame::Moved(id) => Some(*id),
             _ => None,
         });
-        let mut last = match self.frames.get(1) {
+        let mut last = match self.frames.get(1).map(|written| &written.frame) {
             // Its reset says where it begins.
             Some(Frame::Reset { id, .. }) if id.seq == begun => Seq(begun.0 - 1),
             _ => begun,
@@ -118,15 +169,169 @@ impl Client {
             last = id.seq;
         }
     }
+}
 
-    fn check_all<'a>(
-        &self,
-        frames: impl Iterator<Item = &'a Frame>,
-        expected: &[Expected],
-        log: &Log,
-    ) {
-        let mut expected = expected.iter().peekable();
-        for frame in frames {
+/// One client's frames against what the log says.
+struct Check<'a> {
+    client: &'a Client,
+    log: &'a Log,
+    /// The client takes up after here.
+    begun: Seq,
+    /// Its snapshot as of here counts for what is before, and changes after.
+    base: Seq,
+}
+
+impl Check<'_> {
+    fn all(&self, frames: &[Written], mut expected: Ahead<'_>) {
+        // It catches up until a frame is as far as the hub was.
+        let catching_up = self.begun < self.base;
+        let caught_up = frames.iter().position(|written| match &written.frame {
+            Frame::Reset { reason, .. } if reason != "lost" => true,
+            Frame::Event { id, .. } | Frame::Reset { id, .. } | Frame::Moved(id) => {
+                id.seq == written.upto
+            }
+            _ => false,
+        });
+        let live = match (catching_up, caught_up) {
+            (false, _) => 0,
+            (true, Some(at)) => at + 1,
+            (true, None) => frames.len(),
+        };
+        let (replayed, later) = frames.split_at(live);
+        for at in 0..replayed.len() {
+            self.replayed(&replayed[at..], &mut expected);
+        }
+        if catching_up && caught_up.is_none() {
+            let has_ended = matches!(frames.last().map(|last| &last.frame), Some(Frame::Bye(_)));
+            return assert!(
+                self.client.left.is_some() || has_ended,
+                "it never caught up"
+            );
+        }
+        self.live(later, expected);
+    }
+
+    /// The first of these frames, all written while the client catches up.
+    fn replayed(&self, frames: &[Written], expected: &mut Ahead<'_>) {
+        let Some(written) = frames.first() else {
+            return;
+        };
+        let frame = &written.frame;
+        let upto = match frame {
+            Frame::Beat | Frame::Bye(_) => return,
+            Frame::Event { id, .. } | Frame::Reset { id, .. } | Frame::Moved(id) => Some(id.seq),
+            _ => None,
+        };
+        while expected
+            .next_if(|next| {
+                upto.is_none_or(|upto| next.seq <= upto)
+                    && !next.any_of.contains(frame)
+                    && self.may_be_withheld(next, frames)
+            })
+            .is_some()
+        {}
+        if expected
+            .next_if(|next| next.any_of.contains(frame))
+            .is_some()
+        {
+            return self.is_allowed(written);
+        }
+        match frame {
+            Frame::Reset {
+                id,
+                reason,
+                communities,
+            } => self.reset(*id, reason, communities, written),
+            Frame::Moved(_) => {}
+            _ => panic!("{frame:?} instead of {:?}", expected.peek()),
+        }
+        let next = expected.peek();
+        assert!(
+            upto.is_none_or(|upto| next.is_none_or(|next| next.seq > upto)),
+            "{frame:?} skips {next:?}"
+        );
+    }
+
+    /// A reset that stands for more than one event.
+    fn reset(&self, id: Cursor, reason: &str, communities: &[i64], written: &Written) {
+        let events = self
+            .log
+            .entries
+            .iter()
+            .filter(|entry| entry.event().is_some());
+        match reason {
+            // Where it stands something is gone, which another user may have been meant by.
+            "lost" => {
+                let entry = self.log.get(id.seq);
+                let community = entry.event().unwrap().community.get();
+                assert!(entry.is_gone() && *communities == [community], "{id:?}");
+                return;
+            }
+            "behind" => {
+                let horizon = self.log.horizon();
+                assert!(horizon.is_none_or(|mark| mark > self.begun), "{horizon:?}");
+            }
+            "too_much" => {
+                let missed = events.filter(|event| event.seq > self.begun && event.seq <= id.seq);
+                assert!(missed.count() > self.client.resume_events);
+            }
+            _ => panic!("a reset for {reason}"),
+        }
+        assert!(id.seq == written.from || id.seq == written.upto);
+        assert_eq!(*communities, known(self.client.user, self.log, id.seq));
+    }
+
+    /// What is replayed is what the snapshot that stands then allows.
+    fn is_allowed(&self, written: &Written) {
+        let Frame::Event { id, .. } = &written.frame else {
+            return;
+        };
+        let entry = self.log.get(id.seq);
+        let head = entry.event().unwrap();
+        let from = written.from.max(self.base);
+        let allowed = self.standings(from, written.upto);
+        let mut allowed =
+            allowed.filter(|standing| receives(self.client.user, standing, head, &entry.named));
+        assert!(allowed.next().is_some(), "{id:?} is not for this user");
+    }
+
+    /// The user's snapshots that stood between two positions.
+    fn standings(&self, from: Seq, upto: Seq) -> impl Iterator<Item = &Snapshot> {
+        let user = self.client.user;
+        let first = self.log.standing(user, from).map(|(_, snapshot)| snapshot);
+        let later = self.log.entries.iter().filter(move |entry| {
+            entry.head == Head::Snapshot(user) && entry.seq > from && entry.seq <= upto
+        });
+        first.into_iter().chain(later.map(|entry| &entry.snapshot))
+    }
+
+    /// Whether the client, which catches up and next got these frames, need not have got this.
+    fn may_be_withheld(&self, next: &Expected, frames: &[Written]) -> bool {
+        let entry = self.log.get(next.seq);
+        let Some(head) = entry.event() else {
+            return false;
+        };
+        // Out of turn nothing goes, so nobody can know that it was there.
+        if next.or_nothing || entry.purged {
+            return true;
+        }
+        let user = self.client.user;
+        let upto = frames.first().map_or(self.base, |written| written.upto);
+        let mut later = self.standings(self.base.max(next.seq), upto);
+        if later.any(|standing| !receives(user, standing, head, &entry.named)) {
+            return true;
+        }
+        frames.iter().any(|written| match &written.frame {
+            Frame::Reset {
+                id, communities, ..
+            } => id.seq >= next.seq && communities.contains(&head.community.get()),
+            _ => false,
+        })
+    }
+
+    fn live(&self, frames: &[Written], mut expected: Ahead<'_>) {
+        for written in frames {
+            let frame = &written.frame;
             match frame {
                 Frame::Beat => continue,
                 Frame::Moved(id) => {
@@ -143,7 +348,8 @@ impl Client {
                     continue;
                 }
                 Frame::Bye(reason) if reason == "unavailable" => {
-                    return assert!(was_purged(self.user, log), "sent away for nothing");
+                    let purged = was_purged(self.client.user, self.log);
+                    return assert!(purged, "sent away for nothing");
                 }
                 _ => {}
             }
@@ -160,10 +366,16 @@ impl Client {
                 return;
             }
         }
-        let upto = self.left.unwrap_or(log.end());
+        let upto = self.client.left.unwrap_or(self.log.end());
         let missed = expected.find(|next| !next.or_nothing && next.seq <= upto);
         assert!(missed.is_none(), "never came: {missed:?}");
     }
+}
+
+/// The communities in the user's snapshot at a position.
+fn known(user: UserId, log: &Log, seq: Seq) -> Vec<i64> {
+    let (_, standing) = log.standing(user, seq).unwrap();
+    standing.communities.keys().map(|id| id.get()).collect()
 }
 
 fn was_purged(user: UserId, log: &Log) -> bool {
@@ -171,9 +383,10 @@ fn was_purged(user: UserId, log: &Log) -> bool {
     entries.any(|entry| entry.purged && entry.head == Head::Snapshot(user))
 }
 
-/// What a client of `user` that is ready at `begun` gets until the end of the log.
-fn expected(user: UserId, issued_at: i64, log: &Log, begun: Seq) -> Vec<Expected> {
-    let (_, standing) = log.standing(user, begun).unwrap();
+/// What a client of `user` that takes up after `begun` gets until the end of the log, with its snapshot as of
+/// `base` and whatever changes it after.
+fn expected(user: UserId, issued_at: i64, log: &Log, begun: Seq, base: Seq) -> Vec<Expected> {
+    let (_, standing) = log.standing(user, base).unwrap();
     let mut standing = standing.clone();
     let mut all = Vec::new();
     for entry in log.entries.iter().filter(|entry| entry.seq > begun) {
@@ -185,7 +398,7 @@ fn expected(user: UserId, issued_at: i64, log: &Log, begun: Seq) -> Vec<Expected
             });
         };
         match &entry.head {
-            Head::Snapshot(whose) if *whose == user => {
+            Head::Snapshot(whose) if *whose == user && entry.seq > base => {
                 if entry.snapshot.not_before > issued_at {
                     one(vec![Frame::Bye("disconnected".into())], false);
                     return all;
@@ -232,7 +445,7 @@ fn event_frames(
         AudienceTag::Users { .. } => receives(user, standing, head, &[user]),
         AudienceTag::Members | AudienceTag::Subscribers => gets_it,
     };
-    match (head.reset, entry.purged) {
+    match (head.reset, entry.is_gone()) {
         (true, _) if could_get_it => (vec![lost], false),
         // Its live copy may have come in time.
         (false, true) if gets_it => (vec![event, lost], false),

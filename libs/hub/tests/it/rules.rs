@@ -1,5 +1,6 @@
 //! Every rule of the hub as a script.
 
 mod events;
+mod resume;
 mod snapshots;
 mod streams;

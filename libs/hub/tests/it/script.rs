@@ -6,6 +6,8 @@
 //! event @11 45/1 [fence=99] [members | users=7,8] [not=7] [bytes=8] [reset]
 //! snapshot @12 u7     mark @13     begin @20
 //! payload @11 [text]  is @12 45:9[1:10]    gone @11
+//! page #3 45 [@8<5[=text] …]   newest #3 @8   stands #3 45 [@8<5]   horizon #3 [@2]   tail #3 @9   unread #3
+//! drained 1
 //! +20ms   +5s         ? full   ? room   ? idle   ? users=1
 //! ```
 //!
@@ -19,7 +21,10 @@ use bytes::Bytes;
 use crier_domain::log::{AudienceTag, EventHead, Head};
 use crier_domain::snapshot::Membership;
 use crier_domain::{CommunityId, Cursor, Epoch, EventId, Keys, OutboxId, Seq, Snapshot, UserId};
-use crier_hub::{Action, ConnectionId, Hub, HubConfig, ReadId, Resume, SnapshotRead};
+use crier_hub::{
+    Action, ConnectionId, Hub, HubConfig, PastAnswer, PastEvent, PastQuestion, ReadId, Resume,
+    SnapshotRead,
+};
 
 use crate::sse::{self, Frame};
 
@@ -76,8 +81,11 @@ impl Run {
             values.next()
         };
         let number = |name: &str| option(name).map(|value| value.parse::<i64>().unwrap());
-        let at = option("@").map(place);
         let now = self.now;
+        if let "page" | "newest" | "stands" | "horizon" | "tail" | "unread" = name {
+            return self.past(name, &words);
+        }
+        let at = option("@").map(place);
         match name {
             "begin" => self.hub.begin(at.unwrap().epoch, at.unwrap().seq, now),
             "connect" => {
@@ -117,6 +125,7 @@ impl Run {
                 self.hub
                     .payload(at.unwrap().seq, at.unwrap().epoch, encoded, now);
             }
+            "drained" => self.hub.drained(connection(words[0]), now),
             "gone" => self.hub.gone(at.unwrap().seq, now),
             "?" => self.ask(words[0]),
             _ if name.starts_with('+') => self.pass_time(name),
@@ -142,7 +151,7 @@ impl Run {
         let head = EventHead {
             id: EventId::new(),
             fence: OutboxId(option("fence=").map_or(99, |fence| fence.parse().unwrap())),
-            prev: Seq::ZERO,
+            prev: option("prev=").map_or(Seq::ZERO, |prev| Seq(prev.parse().unwrap())),
             community: community.parse().unwrap(),
             article,
             exclude: option("not=").map(|id| id.parse().unwrap()),
@@ -153,6 +162,26 @@ impl Run {
         self.heads.insert(at.seq, head.clone());
         let bytes = option("bytes=").map_or(2, |bytes| bytes.parse().unwrap());
         self.spine(at, Head::Event(head), bytes);
+    }
+
+    /// An answer about the past; its events are written `@8<5=text`: position, the one before, body.
+    fn past(&mut self, name: &str, words: &[&str]) {
+        let read = self.reads[words[0].trim_start_matches('#').parse::<usize>().unwrap()];
+        let seq = |word: &str| place(word.trim_start_matches('@')).seq;
+        let events = || {
+            let community: CommunityId = words[1].parse().unwrap();
+            let event = |word: &&str| past_event(community, word);
+            words[2..].iter().map(event).collect::<Vec<_>>()
+        };
+        let answer = match name {
+            "page" => PastAnswer::Page(events()),
+            "newest" => PastAnswer::Newest(seq(words[1])),
+            "stands" => PastAnswer::Event(events().pop()),
+            "horizon" => PastAnswer::Horizon(words.get(1).map(|word| seq(word))),
+            "tail" => PastAnswer::Tail(seq(words[1])),
+            _ => PastAnswer::Failed,
+        };
+        self.hub.past(read, answer, self.now);
     }
 
     fn spine(&mut self, at: Cursor, head: Head, bytes: usize) {
@@ -193,6 +222,15 @@ impl Run {
             "fetched" => stats.fetched,
             "gone" => stats.gone,
             "malformed" => stats.malformed,
+            "replays" => stats.replays as u64,
+            "ring_bytes" => stats.ring_bytes as u64,
+            "page_bytes" => stats.page_bytes as u64,
+            "fetches_past" => stats.fetches_past as u64,
+            "resumes_ring" => stats.resumes_ring,
+            "resumes_log" => stats.resumes_log,
+            "resumes_reset" => stats.resumes_reset,
+            "replayed" => stats.replayed,
+            "again" => stats.pages_again,
             _ => panic!("no such question: {question}"),
         };
         assert_eq!(found, value.parse::<u64>().unwrap(), "{name}");
@@ -210,6 +248,24 @@ impl Run {
                 }
                 Action::RequestSnapshot(user) => lines.push(format!("request u{user}")),
                 Action::Fetch(seq) => lines.push(format!("fetch @{seq}")),
+                Action::ReadPast { read, question } => {
+                    let known = self.reads.iter().position(|known| *known == read);
+                    let number = known.unwrap_or(self.reads.len());
+                    if known.is_none() {
+                        self.reads.push(read);
+                    }
+                    let question = match question {
+                        PastQuestion::Page { community, after } => {
+                            format!("page {community} @{after}")
+                        }
+                        PastQuestion::Newest(community) => format!("newest {community}"),
+                        PastQuestion::Event(seq) => format!("stands @{seq}"),
+                        PastQuestion::Horizon => "horizon".to_owned(),
+                        PastQuestion::Tail => "tail".to_owned(),
+                    };
+                    lines.push(format!("past #{number} {question}"));
+                }
+                Action::AwaitRoom(connection) => lines.push(format!("room {}", connection.0)),
                 Action::Send { connection, frame } => {
                     let frames = sse::read(&frame, &self.keys);
                     let show = |frame| format!("{}: {}", connection.0, show(&frame));
@@ -273,6 +329,28 @@ fn show(frame: &Frame) -> String {
         Frame::Bye(reason) => format!("bye {reason}"),
         Frame::Beat => "hb".to_owned(),
         Frame::Moved(id) => format!("id {}", at(id)),
+    }
+}
+
+fn past_event(community: CommunityId, text: &str) -> PastEvent {
+    let (places, body) = text.split_once('=').unwrap_or((text, "{}"));
+    let (at, prev) = places.split_once('<').unwrap();
+    let at = place(at.trim_start_matches('@'));
+    PastEvent {
+        seq: at.seq,
+        epoch: at.epoch,
+        head: EventHead {
+            id: EventId::new(),
+            fence: OutboxId(99),
+            prev: Seq(prev.parse().unwrap()),
+            community,
+            article: None,
+            exclude: None,
+            audience: AudienceTag::Members,
+            reset: false,
+            traceparent: None,
+        },
+        payload: Bytes::from(body.to_owned()),
     }
 }
 

@@ -26,6 +26,8 @@ pub(crate) enum Op {
         gap: u64,
     },
     Purge(Index),
+    /// The oldest expire.
+    Expire(Index),
     Spine {
         entries: usize,
     },
@@ -41,9 +43,17 @@ pub(crate) enum Op {
         how: ReadHow,
     },
     Requested(Index),
+    /// A question about the past is answered.
+    Past {
+        which: Index,
+        how: PastHow,
+    },
+    /// A client has read what it was given.
+    Drained(Index),
     Connect {
         user: UserId,
         resume: Index,
+        cursor: Index,
         old_token: bool,
     },
     Disconnect(Index),
@@ -58,6 +68,15 @@ pub(crate) enum ReadHow {
     Then,
     /// As the log is when the answer comes.
     Now,
+    Fails,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum PastHow {
+    /// As the log was when it was asked.
+    Whole,
+    /// By a replica that lacks all but so many of a page.
+    Short(usize),
     Fails,
 }
 
@@ -130,10 +149,18 @@ pub(crate) fn op() -> impl Strategy<Value = Op> {
         Just(ReadHow::Now),
         Just(ReadHow::Fails)
     ];
+    let past = prop_oneof![
+        6 => Just(PastHow::Whole),
+        3 => (0..3usize).prop_map(PastHow::Short),
+        1 => Just(PastHow::Fails)
+    ];
     prop_oneof![
         12 => event(),
         6 => change(),
-        1 => gap().prop_map(|gap| Op::Mark { gap }),
+        2 => gap().prop_map(|gap| Op::Mark { gap }),
+        1 => any::<Index>().prop_map(Op::Expire),
+        12 => (any::<Index>(), past).prop_map(|(which, how)| Op::Past { which, how }),
+        3 => any::<Index>().prop_map(Op::Drained),
         4 => which.prop_map(Op::Purge),
         8 => (1..6usize).prop_map(|entries| Op::Spine { entries }),
         8 => (any::<Index>(), prop::bool::weighted(0.2))
@@ -142,25 +169,41 @@ pub(crate) fn op() -> impl Strategy<Value = Op> {
         6 => any::<Index>().prop_map(Op::Fetched),
         4 => (any::<Index>(), how).prop_map(|(which, how)| Op::Read { which, how }),
         2 => any::<Index>().prop_map(Op::Requested),
-        5 => (user(), any::<Index>(), prop::bool::weighted(0.2))
-            .prop_map(|(user, resume, old_token)| Op::Connect { user, resume, old_token }),
+        6 => (user(), any::<Index>(), any::<Index>(), prop::bool::weighted(0.2)).prop_map(
+            |(user, resume, cursor, old_token)| Op::Connect { user, resume, cursor, old_token }
+        ),
         3 => any::<Index>().prop_map(Op::Disconnect),
         3 => prop_oneof![12 => 1..30u64, 3 => 30..3_000u64, 1 => Just(31_000)].prop_map(|millis| Op::Time { millis }),
     ]
 }
 
 pub(crate) fn config() -> impl Strategy<Value = HubConfig> {
-    let bounds = (
+    let queue = (
         prop_oneof![1..6usize, Just(1_000)],
         prop_oneof![1..60usize, Just(10_000)],
+        prop_oneof![0..60usize, Just(10_000)],
     );
-    (bounds, prop_oneof![0..60usize, Just(10_000)], any::<u64>()).prop_map(
-        |((entries, bytes), early, seed)| HubConfig {
-            max_queue_entries: entries,
-            max_queue_bytes: bytes,
-            max_early_bytes: early,
-            seed,
-            ..HubConfig::default()
-        },
-    )
+    let rings = (
+        prop_oneof![1..6usize, Just(1_000)],
+        prop_oneof![300..2_000usize, Just(100_000)],
+        prop_oneof![300..2_000usize, Just(100_000)],
+    );
+    let replay = (
+        prop_oneof![1 => 1..12usize, 2 => Just(1_000)],
+        prop_oneof![1..4usize, Just(1_000)],
+    );
+    (queue, rings, replay, any::<u64>()).prop_map(|(queue, rings, replay, seed)| HubConfig {
+        max_queue_entries: queue.0,
+        max_queue_bytes: queue.1,
+        max_early_bytes: queue.2,
+        ring_events: rings.0,
+        rings_bytes: rings.1,
+        pages_bytes: rings.2,
+        resume_events: replay.0,
+        replay_messages: replay.1,
+        // Each entry is a call of its own, so that it is known at which position a frame was written.
+        pass_at_once: 1,
+        seed,
+        ..HubConfig::default()
+    })
 }

@@ -1,0 +1,173 @@
+//! Carrying on the connections that catch up, a part at a time, so that none of them and no wave of them holds
+//! up what is live.
+
+use std::time::Instant;
+
+use crier_domain::Seq;
+
+use super::Hub;
+use crate::action::{Action, ConnectionId};
+use crate::frame::{self, ResetReason};
+use crate::replay::{Next, Ran, Replay};
+use crate::roster::{Standing, Stream};
+
+/// Parts carried on before the frames they gave are handed out.
+const RUNS_AT_ONCE: usize = 64;
+
+impl Hub {
+    pub(super) fn run_replays(&mut self, now: Instant) {
+        for _ in 0..RUNS_AT_ONCE {
+            let Some(id) = self.runnable.pop_front() else {
+                break;
+            };
+            match self.run_replay(id, now) {
+                Ran::On => self.runnable.push_back(id),
+                Ran::Waits => {}
+                Ran::Stalls => self.stalled.push_back(id),
+                Ran::NeedsRoom => self.actions.push_back(Action::AwaitRoom(id)),
+                Ran::Done => self.go_live(id),
+                Ran::TooMuch => self.give_up(id, ResetReason::TooMuch),
+            }
+        }
+        self.past.evict_pages();
+        if !self.runnable.is_empty() {
+            self.more = Some(now);
+        }
+    }
+
+    fn run_replay(&mut self, id: ConnectionId, now: Instant) -> Ran {
+        let user = self.roster.connections.get(&id).copied();
+        let known = user.and_then(|user| Some((user, self.roster.users.get_mut(&user)?)));
+        let Some(((user, known), position)) = known.zip(self.position) else {
+            return Ran::Waits;
+        };
+        let Standing::Applied(snapshot) = &known.standing else {
+            return Ran::Waits;
+        };
+        let mut connections = known.connections.iter_mut();
+        let connection = connections.find(|connection| connection.id == id);
+        let Some(Stream::Replaying(replay)) = connection.map(|found| &mut found.stream) else {
+            return Ran::Waits;
+        };
+        if replay.waits > 0 || replay.needs_room {
+            return Ran::Waits;
+        }
+        let pinned = replay.pinned.take();
+        let mut frames = replay.take_changes(false);
+        let before = frames.len();
+        let mut unknown = Vec::new();
+        let ran = if replay.at >= position.seq {
+            Ran::Done
+        } else {
+            match replay.next(user, snapshot, &self.past, position.seq) {
+                Next::Events { upto, events } => {
+                    replay.tell(upto, events, &self.config, &mut frames)
+                }
+                Next::Unknown(_) if self.past.is_full() => Ran::Stalls,
+                Next::Unknown(communities) => {
+                    unknown = communities;
+                    replay.pinned = Some(replay.at);
+                    replay.used_log = true;
+                    Ran::Waits
+                }
+            }
+        };
+        replay.waits = unknown.len();
+        replay.moved |= ran == Ran::Stalls;
+        let at = replay.at;
+        if !unknown.is_empty() {
+            self.past.pin(at);
+        }
+        if let Some(pinned) = pinned {
+            self.past.unpin(pinned);
+        }
+        self.stats.replayed += (frames.len() - before) as u64;
+        for frame in frames {
+            self.send(id, frame);
+        }
+        for community in unknown {
+            self.recall(community, at, id, now);
+        }
+        ran
+    }
+
+    /// The connection has been told all up to the position: what comes next is live.
+    fn go_live(&mut self, id: ConnectionId) {
+        let Some((replay, position)) = self.take_replay(id) else {
+            return;
+        };
+        if replay.used_log {
+            self.stats.resumes_log += 1;
+        } else {
+            self.stats.resumes_ring += 1;
+        }
+        // Should it break soon, what was for others need not be looked at again.
+        if replay.last_id < position {
+            let frame = frame::moved(self.seal(position));
+            self.send(id, frame);
+        }
+    }
+
+    /// Not everything can be told: the client must fetch again, and goes on from the position.
+    pub(super) fn give_up(&mut self, id: ConnectionId, reason: ResetReason) {
+        let Some((mut replay, position)) = self.take_replay(id) else {
+            return;
+        };
+        self.leave_past(id, &replay);
+        for frame in replay.take_changes(true) {
+            self.send(id, frame);
+        }
+        let communities = self.communities_of(id).unwrap_or_default();
+        let frame = frame::reset(self.seal(position), reason, &communities);
+        self.send(id, frame);
+        self.stats.resets += 1;
+        self.stats.resumes_reset += 1;
+    }
+
+    /// Takes the connection's replay away and leaves it open at the position.
+    fn take_replay(&mut self, id: ConnectionId) -> Option<(Box<Replay>, Seq)> {
+        let position = self.position?.seq;
+        let connection = self.roster.connection_mut(id)?;
+        let open = Stream::Open { last_id: position };
+        match std::mem::replace(&mut connection.stream, open) {
+            Stream::Replaying(replay) => {
+                self.one_replay_less();
+                Some((replay, position))
+            }
+            other => {
+                connection.stream = other;
+                None
+            }
+        }
+    }
+
+    /// A connection that caught up has gone.
+    pub(super) fn end_replay(&mut self, id: ConnectionId, replay: &Replay) {
+        self.leave_past(id, replay);
+        self.one_replay_less();
+    }
+
+    fn one_replay_less(&mut self) {
+        self.replays = self.replays.saturating_sub(1);
+        if self.replays == 0 {
+            self.past.drop_pages();
+        }
+    }
+
+    /// There may be room for those that did not begin to read the log.
+    pub(super) fn wake_stalled(&mut self) {
+        self.runnable.append(&mut self.stalled);
+    }
+
+    /// A reading that the connection waited for has ended.
+    pub(super) fn wake(&mut self, id: ConnectionId) {
+        let known = self.roster.connection_mut(id);
+        if let Some(Stream::Replaying(replay)) = known.map(|known| &mut known.stream) {
+            replay.waits = replay.waits.saturating_sub(1);
+            replay.moved = true;
+            if replay.waits == 0 {
+                self.runnable.push_back(id);
+            }
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! How far a connection is that catches up.
+//!
+//! It pursues the hub's position: everything up to `at` has been told or passed over, by the user's snapshot as
+//! it stood then. Nothing queues behind it: what happens meanwhile is found in the rings when it gets there, or
+//! read back from the log. Only changes of the snapshot wait with it, to be told at their place.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+use crier_domain::{CommunityId, Seq, Snapshot, UserId};
+
+use crate::config::HubConfig;
+use crate::past::{Due, Past};
+
+/// Events of one community that are looked at in one go.
+const AT_ONCE: usize = 128;
+
+/// Changes of the snapshot that may wait for their place.
+const MAX_CHANGES: usize = 64;
+
+#[derive(Debug)]
+pub(crate) struct Replay {
+    /// All up to here is done.
+    pub(crate) at: Seq,
+    /// The last id the client has.
+    pub(crate) last_id: Seq,
+    /// How many readings of the past it waits for.
+    pub(crate) waits: usize,
+    /// Where it waited for pages, until it goes on.
+    pub(crate) pinned: Option<Seq>,
+    /// It has been given as much as it may before it has read it.
+    pub(crate) needs_room: bool,
+    /// It went on since the last heartbeat.
+    pub(crate) moved: bool,
+    /// The rings alone were not enough.
+    pub(crate) used_log: bool,
+    /// Communities that came to the snapshot meanwhile, and where.
+    joined: BTreeMap<CommunityId, Seq>,
+    changes: VecDeque<(Seq, Bytes)>,
+    changes_bytes: usize,
+    /// Frames and bytes written since the client had read all.
+    written: (usize, usize),
+    /// Events and bytes looked at.
+    looked_at: (usize, usize),
+}
+
+/// What comes next on a connection.
+#[derive(Debug)]
+pub(crate) enum Next {
+    /// These communities must be read first.
+    Unknown(Vec<CommunityId>),
+    /// All of these, in order, and then everything up to `upto` is done.
+    Events { upto: Seq, events: Vec<Event> },
+}
+
+/// How a part of a replay ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ran {
+    /// There is more that can be told.
+    On,
+    /// It waits for the log, or has ended.
+    Waits,
+    /// It would have to read the log, and others must be done first.
+    Stalls,
+    /// It waits for the client to read.
+    NeedsRoom,
+    /// The client has been told everything.
+    Done,
+    /// There is more than one resume may have.
+    TooMuch,
+}
+
+#[derive(Debug)]
+pub(crate) struct Event {
+    pub(crate) seq: Seq,
+    pub(crate) bytes: usize,
+    /// None if it isn't for this user.
+    pub(crate) frame: Option<Bytes>,
+}
+
+impl Replay {
+    pub(crate) fn new(at: Seq) -> Self {
+        Self {
+            at,
+            last_id: at,
+            waits: 0,
+            pinned: None,
+            needs_room: false,
+            moved: true,
+            used_log: false,
+            joined: BTreeMap::new(),
+            changes: VecDeque::new(),
+            changes_bytes: 0,
+            written: (0, 0),
+            looked_at: (0, 0),
+        }
+    }
+
+    /// The user's snapshot has changed at `seq`. Whether that can still be kept.
+    pub(crate) fn change(
+        &mut self,
+        seq: Seq,
+        frame: Bytes,
+        came: impl Iterator<Item = CommunityId>,
+        max_bytes: usize,
+    ) -> bool {
+        self.joined.extend(came.map(|community| (community, seq)));
+        // One that is larger than the bound still has its place.
+        let fits = self.changes.is_empty() || self.changes_bytes + frame.len() <= max_bytes;
+        self.changes_bytes += frame.len();
+        self.changes.push_back((seq, frame));
+        fits && self.changes.len() <= MAX_CHANGES
+    }
+
+    /// The changes to be told now that all before them is done; or all there are.
+    pub(crate) fn take_changes(&mut self, all: bool) -> Vec<Bytes> {
+        let mut frames = Vec::new();
+        while let Some((seq, _)) = self.changes.front() {
+            if *seq > self.at && !all {
+                break;
+            }
+            if let Some((_, frame)) = self.changes.pop_front() {
+                self.changes_bytes -= frame.len();
+                self.wrote(&frame);
+                frames.push(frame);
+            }
+        }
+        frames
+    }
+
+    /// The id that says what this client has been told.
+    pub(crate) fn told(&self) -> Seq {
+        let next = self.changes.front();
+        next.map_or(self.at, |(seq, _)| {
+            self.at.min(Seq(seq.0.saturating_sub(1)))
+        })
+    }
+
+    /// Where the community's events begin to count for this connection.
+    pub(crate) fn from(&self, community: CommunityId) -> Seq {
+        let joined = self.joined.get(&community).copied();
+        self.at.max(joined.unwrap_or_default())
+    }
+
+    /// What comes next while the hub is at `position`.
+    pub(crate) fn next(
+        &self,
+        user: UserId,
+        snapshot: &Snapshot,
+        past: &Past,
+        position: Seq,
+    ) -> Next {
+        let mut upto = self.changes.front().map_or(position, |(seq, _)| *seq);
+        let mut unknown = Vec::new();
+        for community in snapshot.communities.keys() {
+            let reach = self.reach(*community, user, snapshot, past, position);
+            if reach <= self.at {
+                unknown.push(*community);
+            }
+            upto = upto.min(reach);
+        }
+        if !unknown.is_empty() {
+            return Next::Unknown(unknown);
+        }
+        let mut events = Vec::new();
+        for community in snapshot.communities.keys() {
+            let known = past.known(*community, self.from(*community), position);
+            let later = known.into_iter().flat_map(|(_, events)| events);
+            for kept in later.take_while(|kept| kept.seq <= upto) {
+                let frame = match kept.due(user, snapshot) {
+                    Due::Frame(frame) => Some(frame.clone()),
+                    Due::Nothing | Due::Blank => None,
+                };
+                events.push(Event {
+                    seq: kept.seq,
+                    bytes: kept.content.bytes(),
+                    frame,
+                });
+            }
+        }
+        events.sort_unstable_by_key(|event| event.seq);
+        Next::Events { upto, events }
+    }
+
+    /// Up to where the community's events are here to be read by this user, no more than a number of them.
+    fn reach(
+        &self,
+        community: CommunityId,
+        user: UserId,
+        snapshot: &Snapshot,
+        past: &Past,
+        position: Seq,
+    ) -> Seq {
+        let from = self.from(community);
+        if from >= position {
+            return position.max(self.at.next());
+        }
+        let Some((known, events)) = past.known(community, from, position) else {
+            return from;
+        };
+        for (count, kept) in events.enumerate() {
+            if kept.seq > known {
+                break;
+            }
+            if kept.due(user, snapshot) == Due::Blank {
+                return Seq(kept.seq.0.saturating_sub(1));
+            }
+            if count + 1 == AT_ONCE {
+                return kept.seq;
+            }
+        }
+        known
+    }
+
+    /// Adds the frames of these events, and marks them and everything up to `upto` done, as far as the client
+    /// and the bounds of one resume allow.
+    pub(crate) fn tell(
+        &mut self,
+        upto: Seq,
+        events: Vec<Event>,
+        config: &HubConfig,
+        frames: &mut Vec<Bytes>,
+    ) -> Ran {
+        for event in events {
+            let size = event.frame.as_ref().map_or(0, Bytes::len);
+            let (messages, bytes) = self.written;
+            let is_full = messages >= config.replay_messages || bytes + size > config.replay_bytes;
+            if event.frame.is_some() && messages > 0 && is_full {
+                self.needs_room = true;
+                return Ran::NeedsRoom;
+            }
+            self.looked_at.0 += 1;
+            self.looked_at.1 += event.bytes;
+            if self.looked_at.0 > config.resume_events || self.looked_at.1 > config.resume_bytes {
+                return Ran::TooMuch;
+            }
+            self.at = event.seq;
+            if let Some(frame) = event.frame {
+                self.last_id = event.seq;
+                self.wrote(&frame);
+                frames.push(frame);
+            }
+        }
+        self.at = upto;
+        self.moved = true;
+        Ran::On
+    }
+
+    fn wrote(&mut self, frame: &Bytes) {
+        self.written.0 += 1;
+        self.written.1 += frame.len();
+        self.moved = true;
+    }
+
+    /// The client has read all it was given.
+    pub(crate) fn drained(&mut self) {
+        self.written = (0, 0);
+        self.needs_room = false;
+        self.moved = true;
+    }
+}
