@@ -23,7 +23,7 @@ impl fmt::Display for ConnectionId {
 
 /// One reading of a snapshot, to be handed back with its answer: an answer to a question that was
 /// asked before the user was known here may be older than what the hub has passed since.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ReadId(pub(crate) u64);
 
 /// The answer to [`Action::ReadSnapshot`].

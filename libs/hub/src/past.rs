@@ -177,13 +177,13 @@ impl Past {
         position: Seq,
     ) -> Option<(Seq, Iter<'_, Kept>)> {
         let ring = self.rings.get(&community)?;
-        if at >= ring.from {
-            return Some((position, kept::after(&ring.events, at)));
-        }
+        // A page knows of events that the log has no more, which the ring may still wait for.
         let begun = self.pages.range((community, Seq::ZERO)..=(community, at));
         let mut covering = begun.rev().filter(|(_, page)| page.upto > at);
-        let (_, page) = covering.next()?;
-        Some((page.upto, kept::after(&page.events, at)))
+        if let Some((_, page)) = covering.next() {
+            return Some((page.upto, kept::after(&page.events, at)));
+        }
+        (at >= ring.from).then(|| (position, kept::after(&ring.events, at)))
     }
 
     /// A connection that is at `at` needs what follows. Whether the reading must be begun.

@@ -24,6 +24,18 @@ pub struct GatewayConfig {
     pub interest_linger: HumanDuration,
     /// How long a new stream waits for its user's snapshot.
     pub snapshot_wait: HumanDuration,
+    /// Recent events of one followed community that are kept for clients that come back.
+    pub ring_events: usize,
+    /// Bytes of them.
+    pub ring_bytes: usize,
+    /// Bytes of them over all communities.
+    pub rings_bytes: usize,
+    /// Bytes of older events, read back from the log, that are kept while clients catch up.
+    pub pages_bytes: usize,
+    /// Events that one client's resume may look at before it is told to fetch again.
+    pub resume_events: usize,
+    /// Bytes of them.
+    pub resume_bytes: usize,
     /// How long a spine may be away before the log's end is taken instead and all streams resume.
     pub spine_patience: HumanDuration,
     /// Over how long the streams are closed when the gateway is told to stop.

@@ -27,7 +27,7 @@ use tracing::{debug, info, warn};
 
 use crate::drain::{self, Drain};
 use crate::metrics::Metrics;
-use crate::outlet::{Outlet, Refused};
+use crate::outlet::{Outlet, Refused, Told};
 use expiry::Expiries;
 use reads::{Answer, Reads};
 use spine::{SpineEvent, SpineTask};
@@ -58,7 +58,7 @@ pub(crate) struct Feed {
     pub(crate) live: Live,
     pub(crate) live_copies: LiveReceiver,
     pub(crate) open: mpsc::Receiver<Open>,
-    pub(crate) closed: mpsc::UnboundedReceiver<ConnectionId>,
+    pub(crate) told: mpsc::UnboundedReceiver<Told>,
     pub(crate) readiness: Readiness,
     pub(crate) metrics: Metrics,
     pub(crate) max_connections: usize,
@@ -107,10 +107,7 @@ impl Feed {
             tokio::select! {
                 () = shutdown.cancelled(), if turn.drain.is_none() => turn.start_drain(),
                 Some(open) = turn.feed.open.recv() => turn.open(open),
-                Some(id) = turn.feed.closed.recv() => {
-                    turn.answers = turn.answers.saturating_sub(1);
-                    turn.closed(id);
-                }
+                Some(told) = turn.feed.told.recv() => turn.told(told),
                 event = turn.spine.recv(), if turn.feed.hub.can_take_more() => {
                     match event {
                         Some(event) => turn.take(event),
@@ -170,6 +167,16 @@ impl Turn {
         self.feed
             .hub
             .connect(open.id, open.user, open.issued_at, open.resume, now);
+    }
+
+    fn told(&mut self, told: Told) {
+        match told {
+            Told::Closed(id) => {
+                self.answers = self.answers.saturating_sub(1);
+                self.closed(id);
+            }
+            Told::Drained(id) => self.feed.hub.drained(id, Instant::now()),
+        }
     }
 
     /// The client's side of a stream has ended.
@@ -242,6 +249,7 @@ impl Turn {
             } => hub.payload(seq, epoch, payload, now),
             Answer::Gone(seq) => hub.gone(seq, now),
             Answer::Snapshot { read, user, found } => hub.snapshot_read(read, user, found, now),
+            Answer::Past { read, answer } => hub.past(read, answer, now),
             // The hub asks again by itself.
             Answer::Unread(_) | Answer::Requested => {}
         }
@@ -292,6 +300,8 @@ impl Turn {
                 Action::ReadSnapshot { read, user } => self.reads.snapshot(read, user),
                 Action::RequestSnapshot(user) => self.reads.request(user),
                 Action::Fetch(seq) => self.reads.payload(seq),
+                Action::ReadPast { read, question } => self.reads.past(read, question),
+                Action::AwaitRoom(connection) => self.await_room(connection),
                 Action::Send { connection, frame } => self.send(connection, frame),
                 Action::Deliver {
                     connections,
@@ -339,6 +349,13 @@ impl Turn {
             Ok(()) => {}
             Err(Refused::Full) => self.close(connection, ByeReason::Slow),
             Err(Refused::Gone) => self.closed(connection),
+        }
+    }
+
+    fn await_room(&mut self, connection: ConnectionId) {
+        let outlet = self.outlets.get(&connection);
+        if outlet.is_some_and(Outlet::await_drained) {
+            self.feed.hub.drained(connection, Instant::now());
         }
     }
 

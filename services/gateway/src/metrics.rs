@@ -10,6 +10,11 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Path {
+    path: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Reason {
     reason: &'static str,
 }
@@ -17,7 +22,7 @@ struct Reason {
 type Read = fn(&Stats) -> u64;
 
 /// Figures of the hub that go up and down.
-const GAUGES: [(&str, &str, Read); 7] = [
+const GAUGES: [(&str, &str, Read); 10] = [
     (
         "position",
         "Position in the log up to which events were delivered",
@@ -45,10 +50,28 @@ const GAUGES: [(&str, &str, Read); 7] = [
         "Bytes of live copies that came before their place",
         |s| s.early_bytes as u64,
     ),
+    ("replays", "Streams that catch up", |s| s.replays as u64),
+    (
+        "ring_bytes",
+        "Bytes of recent events kept for streams that come back",
+        |s| s.ring_bytes as u64,
+    ),
+    (
+        "page_bytes",
+        "Bytes of older events read back from the log",
+        |s| s.page_bytes as u64,
+    ),
+];
+
+/// How resumes went.
+const RESUMES: [(&str, Read); 3] = [
+    ("ring", |s| s.resumes_ring),
+    ("log", |s| s.resumes_log),
+    ("reset", |s| s.resumes_reset),
 ];
 
 /// Figures of the hub that only rise.
-const COUNTERS: [(&str, &str, Read); 10] = [
+const COUNTERS: [(&str, &str, Read); 13] = [
     ("log_messages", "Messages of the log passed", |s| s.passed),
     ("payloads_live", "Payloads that came as live copies", |s| {
         s.live
@@ -81,11 +104,21 @@ const COUNTERS: [(&str, &str, Read); 10] = [
     }),
     ("resets", "Resets sent", |s| s.resets),
     ("snapshots", "Snapshots of users applied", |s| s.snapshots),
+    ("replayed", "Events replayed, over all streams", |s| {
+        s.replayed
+    }),
+    ("pages", "Pages of the past read from the log", |s| s.pages),
+    (
+        "pages_again",
+        "Pages of the past that were short and asked for again",
+        |s| s.pages_again,
+    ),
 ];
 
 /// The gateway's own metrics; the hub's figures are copied over once a second.
 pub(crate) struct Metrics {
     closed: Family<Reason, Counter>,
+    resumes: Family<Path, Counter>,
     spine_lost: Counter,
     gauges: Vec<(Read, Gauge<u64, AtomicU64>)>,
     counters: Vec<(Read, Counter)>,
@@ -100,6 +133,12 @@ impl Metrics {
             "streams_closed",
             "Streams ended by the gateway",
             closed.clone(),
+        );
+        let resumes = Family::<Path, Counter>::default();
+        registry.register(
+            "resumes",
+            "Streams that came back, by what they were given it from",
+            resumes.clone(),
         );
         let spine_lost = Counter::default();
         registry.register(
@@ -119,6 +158,7 @@ impl Metrics {
         });
         Self {
             closed,
+            resumes,
             spine_lost,
             gauges: gauges.into(),
             counters: counters.into(),
@@ -144,6 +184,10 @@ impl Metrics {
         for (read, gauge) in &self.gauges {
             gauge.set(read(stats));
         }
+        for (path, read) in RESUMES {
+            let counter = self.resumes.get_or_create(&Path { path });
+            counter.inc_by(read(stats).saturating_sub(counter.get()));
+        }
         for (read, counter) in &self.counters {
             counter.inc_by(read(stats).saturating_sub(counter.get()));
         }
@@ -160,6 +204,7 @@ mod tests {
         let metrics = Metrics::register(&mut registry);
         let stats = Stats {
             delivered: 7,
+            resumes_log: 2,
             connections: 3,
             ..Stats::default()
         };
@@ -174,6 +219,8 @@ mod tests {
         for line in [
             "gateway_deliveries_total 7",
             "gateway_connections 2",
+            "gateway_resumes_total{path=\"log\"} 2",
+            "gateway_resumes_total{path=\"ring\"} 0",
             "gateway_streams_closed_total{reason=\"slow\"} 1",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} in\n{text}");

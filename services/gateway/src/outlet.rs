@@ -5,7 +5,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -17,8 +17,16 @@ use tokio::sync::mpsc;
 /// The hub's end of a connection.
 pub(crate) struct Outlet {
     frames: mpsc::Sender<Bytes>,
-    queued: Arc<AtomicUsize>,
+    shared: Arc<Shared>,
     limit_bytes: usize,
+}
+
+#[derive(Default)]
+struct Shared {
+    /// Bytes that wait.
+    queued: AtomicUsize,
+    /// The feed wants to know when nothing waits any more.
+    is_awaited: AtomicBool,
 }
 
 /// A frame that found no room, or nobody to read it.
@@ -33,26 +41,34 @@ pub(crate) enum Refused {
 /// The socket's end: the body of the response.
 pub(crate) struct Frames {
     frames: mpsc::Receiver<Bytes>,
-    queued: Arc<AtomicUsize>,
-    /// Told when the response is dropped, whoever ended it.
-    closed: Option<(ConnectionId, mpsc::UnboundedSender<ConnectionId>)>,
+    shared: Arc<Shared>,
+    told: Option<(ConnectionId, mpsc::UnboundedSender<Told>)>,
+}
+
+/// What the socket's end tells the feed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// The client has taken everything, and more is awaited.
+    Drained(ConnectionId),
+    /// The response was dropped, whoever ended it.
+    Closed(ConnectionId),
 }
 
 /// Both ends of a queue for at most this much.
 pub(crate) fn channel(messages: usize, bytes: usize) -> (Outlet, Frames) {
     let (sender, receiver) = mpsc::channel(messages.max(1));
-    let queued = Arc::new(AtomicUsize::new(0));
+    let shared = Arc::new(Shared::default());
     let outlet = Outlet {
         frames: sender,
-        queued: Arc::clone(&queued),
+        shared: Arc::clone(&shared),
         limit_bytes: bytes,
     };
     (
         outlet,
         Frames {
             frames: receiver,
-            queued,
-            closed: None,
+            shared,
+            told: None,
         },
     )
 }
@@ -65,14 +81,14 @@ impl Outlet {
     /// empty queue: it would never fit otherwise.
     pub(crate) fn push(&self, frame: Bytes) -> Result<(), Refused> {
         let size = frame.len();
-        let queued = self.queued.load(Ordering::Relaxed);
+        let queued = self.shared.queued.load(Ordering::Relaxed);
         if queued > 0 && queued + size > self.limit_bytes {
             return Err(Refused::Full);
         }
         // Counted before it is sent: the reader may take it, and count it off, at once.
-        self.queued.fetch_add(size, Ordering::Relaxed);
+        self.shared.queued.fetch_add(size, Ordering::Relaxed);
         self.frames.try_send(frame).map_err(|error| {
-            self.queued.fetch_sub(size, Ordering::Relaxed);
+            self.shared.queued.fetch_sub(size, Ordering::Relaxed);
             match error {
                 mpsc::error::TrySendError::Full(_) => Refused::Full,
                 mpsc::error::TrySendError::Closed(_) => Refused::Gone,
@@ -81,15 +97,31 @@ impl Outlet {
     }
 }
 
+impl Outlet {
+    /// Has it told when nothing waits any more. Whether that is so already, and then it isn't told.
+    pub(crate) fn await_drained(&self) -> bool {
+        // Set before looking: a reader that finds nothing afterwards sees it.
+        self.shared.is_awaited.store(true, Ordering::SeqCst);
+        self.frames.capacity() == self.frames.max_capacity()
+            && self.shared.is_awaited.swap(false, Ordering::SeqCst)
+    }
+}
+
 impl Frames {
-    /// Has `closed` told of this connection's end.
-    pub(crate) fn tell(
-        mut self,
-        id: ConnectionId,
-        closed: mpsc::UnboundedSender<ConnectionId>,
-    ) -> Self {
-        self.closed = Some((id, closed));
+    /// Has the feed told of what becomes of this connection.
+    pub(crate) fn tell(mut self, id: ConnectionId, told: mpsc::UnboundedSender<Told>) -> Self {
+        self.told = Some((id, told));
         self
+    }
+
+    /// Nothing waits.
+    fn drained(&self) {
+        if self.shared.is_awaited.swap(false, Ordering::SeqCst)
+            && let Some((id, told)) = &self.told
+        {
+            // Unbounded, but each was asked for, one at a time. Nobody listens any more: the gateway ends.
+            let _ = told.send(Told::Drained(*id));
+        }
     }
 
     /// The response's body.
@@ -106,9 +138,14 @@ impl Body for Frames {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        self.frames.poll_recv(context).map(|next| {
+        let polled = self.frames.poll_recv(context);
+        if polled.is_pending() {
+            self.drained();
+        }
+        polled.map(|next| {
             next.map(|bytes| {
-                self.queued.fetch_sub(bytes.len(), Ordering::Relaxed);
+                let queued = &self.shared.queued;
+                queued.fetch_sub(bytes.len(), Ordering::Relaxed);
                 Ok(Frame::data(bytes))
             })
         })
@@ -117,9 +154,9 @@ impl Body for Frames {
 
 impl Drop for Frames {
     fn drop(&mut self) {
-        if let Some((id, closed)) = self.closed.take() {
+        if let Some((id, told)) = self.told.take() {
             // Unbounded, but each connection says this once. Nobody listens any more: the gateway ends.
-            let _ = closed.send(id);
+            let _ = told.send(Told::Closed(id));
         }
     }
 }
@@ -158,7 +195,28 @@ mod tests {
         let (closed, mut told) = mpsc::unbounded_channel();
         let (outlet, frames) = channel(2, 100);
         drop(frames.tell(ConnectionId(7), closed));
-        assert_eq!(told.recv().await, Some(ConnectionId(7)));
+        assert_eq!(told.recv().await, Some(Told::Closed(ConnectionId(7))));
         assert_eq!(outlet.push(frame(1)), Err(Refused::Gone));
+    }
+
+    #[tokio::test]
+    async fn that_everything_was_taken_is_told_once_and_only_if_awaited() {
+        let (sender, mut told) = mpsc::unbounded_channel();
+        let (outlet, frames) = channel(2, 100);
+        let mut frames = frames.tell(ConnectionId(7), sender);
+        assert!(outlet.await_drained(), "nothing waits");
+        outlet.push(frame(1)).unwrap();
+        assert!(!outlet.await_drained());
+        frames.frame().await.unwrap().unwrap();
+        assert!(
+            told.try_recv().is_err(),
+            "the socket has not asked for more"
+        );
+        for _ in 0..2 {
+            let more = tokio::time::timeout(std::time::Duration::ZERO, frames.frame());
+            assert!(more.await.is_err());
+        }
+        assert_eq!(told.try_recv(), Ok(Told::Drained(ConnectionId(7))));
+        assert!(told.try_recv().is_err());
     }
 }

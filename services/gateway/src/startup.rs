@@ -96,14 +96,14 @@ pub async fn build(settings: Settings) -> Result<Gateway, GatewayError> {
     let readiness = Readiness::new([READY_SPINE]);
 
     let (open, open_receiver) = mpsc::channel(OPEN_QUEUE);
-    let (closed, closed_receiver) = mpsc::unbounded_channel();
+    let (told, told_receiver) = mpsc::unbounded_channel();
     let feed = Feed {
         hub: Hub::new(hub_config(&config), keys.clone()),
         bus,
         live,
         live_copies,
         open: open_receiver,
-        closed: closed_receiver,
+        told: told_receiver,
         readiness: readiness.clone(),
         metrics,
         max_connections: config.max_connections,
@@ -117,7 +117,7 @@ pub async fn build(settings: Settings) -> Result<Gateway, GatewayError> {
         verifier,
         keys,
         open,
-        closed,
+        told,
         next_connection: AtomicU64::new(1),
     };
     // Whoever comes beyond what the gateway can take is told so in a stream, not by a status that would end
@@ -145,6 +145,15 @@ fn hub_config(config: &GatewayConfig) -> HubConfig {
         heartbeat: config.heartbeat.get(),
         linger: config.interest_linger.get(),
         snapshot_wait: config.snapshot_wait.get(),
+        ring_events: config.ring_events,
+        ring_bytes: config.ring_bytes,
+        rings_bytes: config.rings_bytes,
+        pages_bytes: config.pages_bytes,
+        resume_events: config.resume_events,
+        resume_bytes: config.resume_bytes,
+        // The rest of a client's queue is for what is live when it has caught up.
+        replay_messages: (config.queue_messages / 2).max(1),
+        replay_bytes: config.queue_bytes / 2,
         seed: rand::random(),
         ..HubConfig::default()
     }

@@ -3,12 +3,12 @@
 use std::sync::atomic::AtomicU64;
 
 use crier_domain::Keys;
-use crier_hub::ConnectionId;
 use crier_service_kit::auth::Verifier;
 use tokio::sync::mpsc;
 
 use crate::config::{CorsConfig, GatewayConfig};
 use crate::feed::Open;
+use crate::outlet::Told;
 
 /// Shared by all requests of one gateway.
 pub(crate) struct State {
@@ -18,8 +18,8 @@ pub(crate) struct State {
     pub(crate) keys: Keys,
     /// New streams, for the feed.
     pub(crate) open: mpsc::Sender<Open>,
-    /// Ended streams, for the feed.
-    pub(crate) closed: mpsc::UnboundedSender<ConnectionId>,
+    /// What becomes of streams, for the feed.
+    pub(crate) told: mpsc::UnboundedSender<Told>,
     /// The next connection's id.
     pub(crate) next_connection: AtomicU64,
 }

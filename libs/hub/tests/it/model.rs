@@ -15,7 +15,7 @@ use proptest::sample::Index;
 
 use crate::log::{Change, EPOCH, Entry, Log};
 use crate::oracle::{Client, Written};
-use crate::sse;
+use crate::sse::{self, Frame};
 use ops::{Op, PastHow, ReadHow, change, config, op};
 
 mod ops;
@@ -39,9 +39,11 @@ struct Model {
     pasts: Vec<(ReadId, PastAnswer)>,
     /// Clients that have something to read.
     unread: Vec<ConnectionId>,
-    /// The hub's position before the call whose actions are taken, and whether a snapshot read was its cause.
+    /// The hub's position before the call whose actions are taken, and whether its cause was a snapshot that
+    /// was read, or the log's past.
     before: Seq,
-    is_read: bool,
+    is_read: Option<UserId>,
+    is_past: bool,
     resume_events: usize,
     followed: BTreeSet<CommunityId>,
     clients: BTreeMap<ConnectionId, (Client, Instant)>,
@@ -57,7 +59,8 @@ impl Model {
             pasts: Vec::new(),
             unread: Vec::new(),
             before: Seq::ZERO,
-            is_read: false,
+            is_read: None,
+            is_past: false,
             hub: Hub::new(config, keys.clone()),
             keys,
             now: Instant::now(),
@@ -212,10 +215,11 @@ impl Model {
             ReadHow::Fails => SnapshotRead::Failed,
         };
         let position = self.hub.stats().position;
-        self.is_read = matches!(found, SnapshotRead::Found { seq, .. } if seq <= position);
+        let counts = matches!(found, SnapshotRead::Found { seq, .. } if seq <= position);
+        self.is_read = counts.then_some(user);
         self.hub.snapshot_read(read, user, found, self.now);
         self.act();
-        self.is_read = false;
+        self.is_read = None;
     }
 
     fn ask_log(&self, question: PastQuestion) -> PastAnswer {
@@ -250,7 +254,10 @@ impl Model {
             (PastHow::Fails, _) => answer = PastAnswer::Failed,
             (PastHow::Whole | PastHow::Short(_), _) => {}
         }
+        self.is_past = true;
         self.hub.past(read, answer, self.now);
+        self.act();
+        self.is_past = false;
     }
 
     fn connect(&mut self, user: UserId, resume: &Index, cursor: &Index, old_token: bool) {
@@ -349,14 +356,17 @@ impl Model {
         assert!(client.is_open(), "{id} is closed");
         client.out_of_patience = self.now >= *since + self.wait;
         let (from, upto) = (self.before, self.hub.position().unwrap().seq);
+        let frames = sse::read(frame, &self.keys);
         if client.frames.is_empty() {
-            // A snapshot that was read counts before what is passed then.
-            client.ready_at = if self.is_read { from } else { upto };
+            // A snapshot or the log's end that was read counts before what is passed then.
+            let is_reset = matches!(frames[0], Frame::Ready { id, .. } if id.seq == Seq::ZERO);
+            let is_beyond = is_reset && client.is_ours();
+            let is_before = self.is_read == Some(client.user) || (self.is_past && is_beyond);
+            client.ready_at = if is_before { from } else { upto };
         }
-        let frames = sse::read(frame, &self.keys).into_iter();
-        client
-            .frames
-            .extend(frames.map(|frame| Written { frame, from, upto }));
+        let frames = frames.into_iter();
+        let written = frames.map(|frame| Written { frame, from, upto });
+        client.frames.extend(written);
     }
 
     /// The communities that ready clients need at the hub's position.

@@ -95,18 +95,25 @@ impl Client {
         check.all(&self.frames[read..], expected.iter().peekable());
     }
 
+    /// Whether the client came with a cursor that could be followed.
+    pub(crate) fn is_ours(&self) -> bool {
+        let Resume::At(cursor) = self.resume else {
+            return false;
+        };
+        cursor.epoch == EPOCH && cursor.seq > Seq::ZERO
+    }
+
     /// After which position the client takes up, unless it begins with a reset.
     fn goes_on_from(&self) -> Option<Seq> {
         match self.resume {
             Resume::Fresh => Some(self.ready_at),
             Resume::At(cursor) => {
-                let may_be = cursor.epoch == EPOCH && cursor.seq > Seq::ZERO;
                 // Beyond the log's end it may be waited for, or not.
                 let ready = self.frames.first().map(|first| &first.frame);
                 let is_reset =
                     matches!(ready, Some(Frame::Ready { id, .. }) if id.seq == Seq::ZERO);
                 let was_beyond = cursor.seq > self.log_end;
-                (may_be && !(was_beyond && is_reset)).then_some(cursor.seq)
+                (self.is_ours() && !(was_beyond && is_reset)).then_some(cursor.seq)
             }
             Resume::Bad => None,
         }

@@ -7,9 +7,10 @@
 use std::collections::{HashSet, VecDeque};
 
 use bytes::Bytes;
-use crier_bus::{Bus, ReadError};
+use crier_bus::{Bus, Log, PageLimits, ReadError, Stored};
+use crier_domain::log::Head;
 use crier_domain::{Epoch, Seq, Snapshot, UserId};
-use crier_hub::{ReadId, SnapshotRead};
+use crier_hub::{PastAnswer, PastEvent, PastQuestion, ReadId, SnapshotRead};
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
@@ -36,17 +37,24 @@ pub(super) enum Answer {
         user: UserId,
         found: SnapshotRead,
     },
+    Past {
+        read: ReadId,
+        answer: PastAnswer,
+    },
     /// A snapshot was asked for; it comes through the log, or the hub asks again.
     Requested,
 }
 
-/// The questions under way and waiting. Payloads and snapshots don't wait for each other.
+/// The questions under way and waiting. Payloads, snapshots and the past don't wait for each other.
 pub(super) struct Reads {
     bus: Bus,
     payloads: Lane,
     /// The payloads that are under way or waiting: the hub may ask again before the answer comes.
     asked: HashSet<Seq>,
     users: Lane,
+    past: Lane,
+    /// The questions about the past that are under way or waiting.
+    asked_past: HashSet<ReadId>,
 }
 
 impl Reads {
@@ -56,6 +64,8 @@ impl Reads {
             payloads: Lane::default(),
             asked: HashSet::new(),
             users: Lane::default(),
+            past: Lane::default(),
+            asked_past: HashSet::new(),
         }
     }
 
@@ -64,7 +74,11 @@ impl Reads {
         let answer = tokio::select! {
             answer = self.payloads.next() => answer,
             answer = self.users.next() => answer,
+            answer = self.past.next() => answer,
         };
+        if let Answer::Past { read, .. } = answer {
+            self.asked_past.remove(&read);
+        }
         if let Answer::Payload { seq, .. } | Answer::Gone(seq) | Answer::Unread(seq) = answer {
             self.asked.remove(&seq);
         }
@@ -124,6 +138,23 @@ impl Reads {
         }));
     }
 
+    pub(super) fn past(&mut self, read: ReadId, question: PastQuestion) {
+        if self.past.is_full() || !self.asked_past.insert(read) {
+            return;
+        }
+        let log = self.bus.log();
+        self.past.ask(Box::pin(async move {
+            let answer = match past(&log, question).await {
+                Ok(answer) => answer,
+                Err(error) => {
+                    debug!(?question, %error, "the past can't be read yet");
+                    PastAnswer::Failed
+                }
+            };
+            Answer::Past { read, answer }
+        }));
+    }
+
     pub(super) fn request(&mut self, user: UserId) {
         if self.users.is_full() {
             return;
@@ -136,6 +167,33 @@ impl Reads {
             Answer::Requested
         }));
     }
+}
+
+async fn past(log: &Log, question: PastQuestion) -> Result<PastAnswer, ReadError> {
+    Ok(match question {
+        PastQuestion::Page { community, after } => {
+            let page = log.page(community, after, PageLimits::default()).await?;
+            PastAnswer::Page(page.into_iter().map_while(past_event).collect())
+        }
+        PastQuestion::Newest(community) => PastAnswer::Newest(log.last_event(community).await?),
+        // A foreign message is no event: it counts as gone.
+        PastQuestion::Event(seq) => PastAnswer::Event(log.read(seq).await?.and_then(past_event)),
+        PastQuestion::Horizon => PastAnswer::Horizon(log.horizon().await?),
+        PastQuestion::Tail => PastAnswer::Tail(log.tail().await?),
+    })
+}
+
+fn past_event(stored: Stored) -> Option<PastEvent> {
+    let Ok((epoch, Head::Event(head))) = stored.head() else {
+        warn!(seq = %stored.seq, "a foreign message stands in the log");
+        return None;
+    };
+    Some(PastEvent {
+        seq: stored.seq,
+        epoch,
+        head,
+        payload: stored.payload,
+    })
 }
 
 /// One that stands there and can't be understood counts as none, so that a new one is written in its place.

@@ -79,7 +79,7 @@ pub(super) async fn open(
     };
     let taken = tokio::time::timeout(OPEN_TIMEOUT, state.open.send(open)).await;
     if matches!(taken, Ok(Ok(()))) {
-        return stream(frames.tell(id, state.closed.clone()).into_body());
+        return stream(frames.tell(id, state.told.clone()).into_body());
     }
     stream(drain::busy().into())
 }

@@ -483,6 +483,36 @@ fn a_blank_of_the_ring_is_filled_by_a_late_copy_or_read() {
 }
 
 #[test]
+fn a_blank_that_is_gone_with_what_followed_it_is_no_longer_waited_for() {
+    check(
+        "connect 9 u9
+         > read #0 u9
+         found #0 u9 @5 45:9
+         > follow 45
+         > 9: ready @10 [45]
+         event @11 45/1 prev=8
+         event @12 45/1 prev=11
+         event @13 45/1 prev=12
+         payload @12 late
+         connect 1 u7 @10
+         > read #1 u7
+         found #1 u7 @5 45:9[1:9]
+         > 1: ready @10 [45]
+         > past #2 page 45 @10
+         page #2 45 @13<12=c
+         +30ms
+         > past #3 page 45 @10
+         page #3 45 @13<12=c
+         > past #4 stands @12
+         stands #4 45
+         > 1: reset @12 lost [45]
+         > past #5 page 45 @12
+         page #5 45 @13<12=c
+         > 1: event @13 c",
+    );
+}
+
+#[test]
 fn a_cursor_ahead_is_waited_for_and_beyond_the_log_is_a_reset() {
     let begin = "connect 1 u7 @12
          > read #0 u7
