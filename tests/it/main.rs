@@ -6,6 +6,7 @@
 //! | [`scenarios`] | the three scenarios of the system that Crier replaces, over two gateways |
 //! | [`outside`] | events of an application beside Crier: each audience gets its own, once, as it was written |
 //! | [`removal`] | who is removed gets nothing more |
+//! | [`resume`] | who was away gets what it missed, or is told; every bad cursor |
 //! | [`order`] | 200 communities, 100,000 events, one client: strictly increasing, none missing |
 //! | [`interest`] | a gateway without a member has no subscription |
 //! | [`outage`] | writes go on while NATS is away; wake-ups need no sweep |
@@ -33,6 +34,7 @@ mod page;
 mod people;
 mod permissions;
 mod removal;
+mod resume;
 mod scenarios;
 mod stream;
 mod tidy;
