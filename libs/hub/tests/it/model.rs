@@ -251,8 +251,11 @@ impl Model {
         let (read, mut answer) = self.pasts.swap_remove(at);
         match (how, &mut answer) {
             (PastHow::Short(events), PastAnswer::Page(page)) => page.truncate(events),
+            (PastHow::Holed(at), PastAnswer::Page(page)) if at < page.len() => {
+                drop(page.remove(at))
+            }
             (PastHow::Fails, _) => answer = PastAnswer::Failed,
-            (PastHow::Whole | PastHow::Short(_), _) => {}
+            (PastHow::Whole | PastHow::Short(_) | PastHow::Holed(_), _) => {}
         }
         self.is_past = true;
         self.hub.past(read, answer, self.now);
@@ -456,7 +459,7 @@ fn pick(which: &Index, among: usize) -> Option<usize> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1_024, ..ProptestConfig::default() })]
 
     #[test]
     fn every_client_gets_what_the_rule_gives_in_order_and_once(

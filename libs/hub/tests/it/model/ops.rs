@@ -77,6 +77,8 @@ pub(crate) enum PastHow {
     Whole,
     /// By a replica that lacks all but so many of a page.
     Short(usize),
+    /// One of a page got lost on the way.
+    Holed(usize),
     Fails,
 }
 
@@ -152,13 +154,14 @@ pub(crate) fn op() -> impl Strategy<Value = Op> {
     let past = prop_oneof![
         6 => Just(PastHow::Whole),
         3 => (0..3usize).prop_map(PastHow::Short),
+        2 => (0..3usize).prop_map(PastHow::Holed),
         1 => Just(PastHow::Fails)
     ];
     prop_oneof![
         12 => event(),
         6 => change(),
         2 => gap().prop_map(|gap| Op::Mark { gap }),
-        1 => any::<Index>().prop_map(Op::Expire),
+        3 => any::<Index>().prop_map(Op::Expire),
         12 => (any::<Index>(), past).prop_map(|(which, how)| Op::Past { which, how }),
         3 => any::<Index>().prop_map(Op::Drained),
         4 => which.prop_map(Op::Purge),
