@@ -228,7 +228,7 @@ async fn a_cookie_counts_for_listed_pages_and_errors_carry_cors() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cursor_that_is_not_the_present_gives_reset_never_an_error() {
+async fn a_cursor_that_is_none_of_ours_gives_reset_never_an_error() {
     let world = World::start().await;
     let (alice, bob, _, place) = group(&world).await;
     bob.subscribe(place).await;
@@ -242,13 +242,7 @@ async fn a_cursor_that_is_not_the_present_gives_reset_never_an_error() {
 
     let mut damaged = behind.clone();
     damaged.replace_range(3..4, if &behind[3..4] == "A" { "B" } else { "A" });
-    for cursor in [
-        behind.as_str(),
-        damaged.as_str(),
-        "x",
-        "0",
-        &"9".repeat(500),
-    ] {
+    for cursor in [damaged.as_str(), "x", "0", &"9".repeat(500)] {
         let mut stream = Stream::resume(world.gateway_url(1), &bob.token, Some(cursor)).await;
         let reset = stream.frame().await;
         assert_eq!(reset.event.as_deref(), Some("reset"), "{cursor}: {reset:?}");

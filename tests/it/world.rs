@@ -182,7 +182,9 @@ impl World {
 
     /// Ends everything in order. Whatever ended before, or panicked, fails the test.
     pub(crate) async fn end(self) {
-        for gateway in self.gateways {
+        // One that the test stopped has been waited for.
+        let running = self.gateways.into_iter();
+        for gateway in running.filter(|gateway| !gateway.stop.is_cancelled()) {
             gateway.stop.cancel();
             gateway.task.await.unwrap().unwrap();
         }
