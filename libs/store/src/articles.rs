@@ -48,10 +48,7 @@ impl Reader {
         user: UserId,
         article: &ArticleRef,
     ) -> Result<Option<Article>, StoreError> {
-        let (column, value) = match article {
-            ArticleRef::Id(id) => ("id", Value::from(id.get())),
-            ArticleRef::Slug(slug) => ("slug", Value::from(slug.as_str())),
-        };
+        let (column, value) = named(article);
         let sql = format!(
             "SELECT a.id, a.title, a.slug, a.abstract, a.submitter_id FROM articles a
             WHERE a.{column} = $2 AND (a.submitter_id = $1 OR EXISTS (
@@ -64,6 +61,14 @@ impl Reader {
         );
         let row = self.db.first(&sql, vec![user.get().into(), value]).await?;
         row.as_ref().map(read).transpose()
+    }
+}
+
+/// The column by which it is named, and the value.
+pub(crate) fn named(article: &ArticleRef) -> (&'static str, Value) {
+    match article {
+        ArticleRef::Id(id) => ("id", Value::from(id.get())),
+        ArticleRef::Slug(slug) => ("slug", Value::from(slug.as_str())),
     }
 }
 
@@ -111,7 +116,7 @@ impl Tx {
 
 /// Lower-case ASCII letters and digits of the title, a hyphen for each run of anything else. Never empty, never all
 /// digits (an id would be meant), and short enough for a suffix.
-fn slug(title: &str) -> String {
+pub(crate) fn slug(title: &str) -> String {
     let mut slug = String::new();
     for c in title.chars() {
         if c.is_ascii_alphanumeric() {
@@ -133,7 +138,7 @@ fn slug(title: &str) -> String {
     }
 }
 
-fn read(row: &Row) -> Result<Article, StoreError> {
+pub(crate) fn read(row: &Row) -> Result<Article, StoreError> {
     Ok(Article {
         id: row.id("id")?,
         title: row.text("title")?,

@@ -7,11 +7,13 @@
 use std::collections::HashMap;
 
 use crier_domain::snapshot::MAX_ENTRIES;
-use crier_domain::{CommunityId, UserId};
+use crier_domain::{ArticleId, CommunityId, UserId};
+use serde_json::json;
 
 use crate::error::StoreError;
 use crate::model::CommunityArticle;
-use crate::sql::{id_list, now_ms, pair_list, values};
+use crate::outbox::Fences;
+use crate::sql::{Row, id_list, now_ms, pair_list, row_list, values};
 use crate::tx::Tx;
 
 /// Who was subscribed automatically.
@@ -23,12 +25,62 @@ pub struct AutoSubscribed {
     pub full: Vec<UserId>,
 }
 
-/// Which members, and which published articles of the community.
-struct Scope {
+/// Why somebody follows something without having asked.
+#[derive(Debug)]
+pub(crate) enum Cause {
+    /// These articles were published: all admins, and the submitter if a member.
+    Published(Vec<(CommunityId, ArticleId)>),
+    /// These members were promoted to admins: every published article there.
+    Promoted(Vec<(CommunityId, UserId)>),
+    /// These communities are no longer public: their admins, every published article.
+    Opened(Vec<CommunityId>),
+}
+
+impl Cause {
+    /// Memberships `m` and published articles `ca` that belong together by this cause, the list being `$1`.
+    fn concerned(&self) -> String {
+        let (what, who) = match self {
+            Self::Published(_) => (
+                "{pairs:1} x ON x.a = ca.community_id AND x.b = ca.article_id",
+                "(m.role = 'admin' OR m.user_id = ca.submitter_id)",
+            ),
+            Self::Promoted(_) => (
+                "{pairs:1} x ON x.a = m.community_id AND x.b = m.user_id",
+                "TRUE",
+            ),
+            Self::Opened(_) => ("{ids:1} x ON x.id = m.community_id", "m.role = 'admin'"),
+        };
+        format!(
+            "FROM memberships m
+            JOIN communities c ON c.id = m.community_id AND c.kind <> 'public'
+            JOIN community_articles ca ON ca.community_id = m.community_id AND ca.status = 'published'
+                AND {who}
+            JOIN {what}"
+        )
+    }
+
+    fn list(&self) -> String {
+        match self {
+            Self::Published(list) => pair_list(list.iter().map(|(c, a)| (c.get(), a.get()))),
+            Self::Promoted(list) => pair_list(list.iter().map(|(c, u)| (c.get(), u.get()))),
+            Self::Opened(list) => id_list(list),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::Published(list) => list.is_empty(),
+            Self::Promoted(list) => list.is_empty(),
+            Self::Opened(list) => list.is_empty(),
+        }
+    }
+}
+
+/// A member who lacks subscriptions, and how many.
+struct Lacking {
     community: CommunityId,
-    admins: bool,
-    user: Option<UserId>,
-    article: Option<i64>,
+    user: UserId,
+    count: u64,
 }
 
 impl Tx {
@@ -40,13 +92,9 @@ impl Tx {
         &self,
         article: &CommunityArticle,
     ) -> Result<AutoSubscribed, StoreError> {
-        self.auto_subscribe(&Scope {
-            community: article.community_id,
-            admins: true,
-            user: Some(article.submitter_id),
-            article: Some(article.id.get()),
-        })
-        .await
+        self.needs_exclusive(article.community_id)?;
+        let cause = Cause::Published(vec![(article.community_id, article.article_id)]);
+        self.auto_subscribe(&cause, &mut Fences::default()).await
     }
 
     /// For a member who was promoted to admin: every published article there.
@@ -58,80 +106,76 @@ impl Tx {
         user: UserId,
         community: CommunityId,
     ) -> Result<AutoSubscribed, StoreError> {
-        self.auto_subscribe(&Scope {
-            community,
-            admins: false,
-            user: Some(user),
-            article: None,
-        })
-        .await
+        self.needs_exclusive(community)?;
+        let cause = Cause::Promoted(vec![(community, user)]);
+        self.auto_subscribe(&cause, &mut Fences::default()).await
     }
 
-    /// For a community that is no longer public: its admins, every published article.
-    pub(crate) async fn subscribe_admins_to_all_published(
+    /// Subscribes whom the cause concerns.
+    ///
+    /// # Errors
+    /// [`StoreError::NotLocked`] without the communities' exclusive locks.
+    pub(crate) async fn auto_subscribe(
         &self,
-        community: CommunityId,
+        cause: &Cause,
+        fences: &mut Fences,
     ) -> Result<AutoSubscribed, StoreError> {
-        self.auto_subscribe(&Scope {
-            community,
-            admins: true,
-            user: None,
-            article: None,
-        })
-        .await
-    }
-
-    async fn auto_subscribe(&self, scope: &Scope) -> Result<AutoSubscribed, StoreError> {
-        self.needs_exclusive(scope.community)?;
-        let missing = self.missing(scope).await?;
-        let concerned: Vec<UserId> = missing.iter().map(|(user, _)| *user).collect();
-        let entries = self.entries(&concerned).await?;
-        let fits = |(user, more): &(UserId, u64)| {
-            entries.get(user).copied().unwrap_or_default() + more <= MAX_ENTRIES as u64
-        };
-        let (fitting, full): (Vec<_>, Vec<_>) = missing.into_iter().partition(fits);
-        let users: Vec<UserId> = fitting.into_iter().map(|(user, _)| user).collect();
-        let fences = self.outbox_users(&users, scope.community).await?;
-        if !fences.is_empty() {
-            self.activate(
-                scope,
-                &fences
-                    .iter()
-                    .map(|(u, f)| (u.get(), f.0))
-                    .collect::<Vec<_>>(),
-            )
-            .await?;
+        if cause.is_empty() {
+            return Ok(AutoSubscribed::default());
         }
-        Ok(AutoSubscribed {
-            users,
-            full: full.into_iter().map(|(user, _)| user).collect(),
-        })
+        let lacking = self.lacking(cause).await?;
+        let mut users: Vec<UserId> = lacking.iter().map(|lacking| lacking.user).collect();
+        users.dedup();
+        let mut entries = self.entries(&users).await?;
+        let mut done = AutoSubscribed::default();
+        let mut fitting = Vec::new();
+        for Lacking {
+            community,
+            user,
+            count,
+        } in lacking
+        {
+            let entries = entries.entry(user).or_default();
+            if *entries + count <= MAX_ENTRIES as u64 {
+                *entries += count;
+                fitting.push((community, user));
+                done.users.push(user);
+            } else {
+                done.full.push(user);
+            }
+        }
+        done.users.dedup();
+        done.full.dedup();
+        fences.add(self, fitting.iter().copied()).await?;
+        self.activate(cause, &fitting, fences).await?;
+        Ok(done)
     }
 
-    /// Who lacks how many subscriptions.
-    async fn missing(&self, scope: &Scope) -> Result<Vec<(UserId, u64)>, StoreError> {
-        let sql = "SELECT m.user_id, COUNT(*) AS n FROM memberships m
-            JOIN communities c ON c.id = m.community_id AND c.kind <> 'public'
-            JOIN community_articles ca ON ca.community_id = m.community_id AND ca.status = 'published'
+    /// Who lacks how many subscriptions, by ascending user.
+    async fn lacking(&self, cause: &Cause) -> Result<Vec<Lacking>, StoreError> {
+        let sql = format!(
+            "SELECT m.user_id, m.community_id, COUNT(*) AS n {}
             LEFT JOIN subscriptions s ON s.user_id = m.user_id AND s.community_article_id = ca.id
-            WHERE m.community_id = $1 AND ((m.role = 'admin' AND $2) OR m.user_id = $3)
-                AND (ca.id = $4 OR $4 IS NULL)
-                AND (s.id IS NULL OR s.ended_by = 'system')
-            GROUP BY m.user_id ORDER BY m.user_id";
-        let values = values![
-            scope.community.get(),
-            scope.admins,
-            scope.user.map(i64::from),
-            scope.article,
-        ];
-        let rows = self.db.all(sql, values).await?;
-        rows.iter()
-            .map(|row| Ok((row.id("user_id")?, row.count("n")?)))
-            .collect()
+            WHERE s.id IS NULL OR s.ended_by = 'system'
+            GROUP BY m.user_id, m.community_id ORDER BY m.user_id, m.community_id",
+            cause.concerned()
+        );
+        let rows = self.db.all(&sql, values![cause.list()]).await?;
+        let read = |row: &Row| -> Result<_, StoreError> {
+            Ok(Lacking {
+                community: row.id("community_id")?,
+                user: row.id("user_id")?,
+                count: row.count("n")?,
+            })
+        };
+        rows.iter().map(read).collect()
     }
 
     /// How many memberships and active subscriptions these users have.
-    async fn entries(&self, users: &[UserId]) -> Result<HashMap<UserId, u64>, StoreError> {
+    pub(crate) async fn entries(
+        &self,
+        users: &[UserId],
+    ) -> Result<HashMap<UserId, u64>, StoreError> {
         if users.is_empty() {
             return Ok(HashMap::new());
         }
@@ -144,23 +188,34 @@ impl Tx {
             .collect()
     }
 
-    async fn activate(&self, scope: &Scope, fences: &[(i64, i64)]) -> Result<(), StoreError> {
-        let sql = "INSERT INTO subscriptions (user_id, community_article_id, community_id, article_id,
+    async fn activate(
+        &self,
+        cause: &Cause,
+        fitting: &[(CommunityId, UserId)],
+        fences: &Fences,
+    ) -> Result<(), StoreError> {
+        if fitting.is_empty() {
+            return Ok(());
+        }
+        let mut rows = Vec::with_capacity(fitting.len());
+        for (community, user) in fitting {
+            let fence = fences.of(*community, *user)?;
+            rows.push(json!([community, user, fence]));
+        }
+        let sql = format!(
+            "INSERT INTO subscriptions (user_id, community_article_id, community_id, article_id,
                 is_active, fence, subscribed_at)
-            SELECT f.a, ca.id, ca.community_id, ca.article_id, TRUE, f.b, $3
-            FROM {pairs:4} f JOIN community_articles ca
-                ON ca.community_id = $1 AND ca.status = 'published' AND (ca.id = $2 OR $2 IS NULL)
+            SELECT m.user_id, ca.id, ca.community_id, ca.article_id, TRUE, f.fence, $3
+            {} JOIN {{rows:2 community_id user_id fence}} f
+                ON f.community_id = m.community_id AND f.user_id = m.user_id
             WHERE TRUE
             ON CONFLICT (user_id, community_article_id) DO UPDATE SET is_active = TRUE, ended_by = NULL,
                 fence = excluded.fence, subscribed_at = excluded.subscribed_at
-            WHERE subscriptions.ended_by = 'system'";
-        let values = values![
-            scope.community.get(),
-            scope.article,
-            now_ms(),
-            pair_list(fences.iter().copied()),
-        ];
-        self.db.run(sql, values).await?;
+            WHERE subscriptions.ended_by = 'system'",
+            cause.concerned()
+        );
+        let values = values![cause.list(), row_list(rows), now_ms()];
+        self.db.run(&sql, values).await?;
         Ok(())
     }
 }

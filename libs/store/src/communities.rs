@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 
 use crier_domain::{CommunityId, UserId};
+use serde_json::json;
 
-use crate::auto_subscriptions::AutoSubscribed;
+use crate::auto_subscriptions::{AutoSubscribed, Cause};
 use crate::error::StoreError;
 use crate::model::{Community, CommunityView, Listed, Page};
-use crate::sql::{Row, id_list, pair_list, values};
+use crate::outbox::Fences;
+use crate::sql::{Row, id_list, row_list, values};
 use crate::store::{Reader, Store};
 use crate::tx::Tx;
 use crate::words::{CommunityKind, Role};
@@ -136,34 +138,61 @@ impl Tx {
         let before = read(&row)?.kind;
         let sql = "UPDATE communities SET kind = $2 WHERE id = $1";
         self.db.run(sql, values![id.get(), kind.as_str()]).await?;
+        let mut fences = Fences::default();
         match (before, kind) {
             (CommunityKind::Public, CommunityKind::Private | CommunityKind::Hidden) => {
-                self.renew_memberships(id).await?;
-                Ok(Some(self.subscribe_admins_to_all_published(id).await?))
+                Ok(Some(self.leave_public(&[id], &mut fences).await?))
             }
             (CommunityKind::Private | CommunityKind::Hidden, CommunityKind::Public) => {
-                self.end_all_subscriptions(id).await?;
-                self.outbox_users(&self.member_ids(id).await?, id).await?;
+                self.turn_public(&[id], &mut fences).await?;
                 Ok(Some(AutoSubscribed::default()))
             }
             _ => Ok(Some(AutoSubscribed::default())),
         }
     }
 
-    /// The community enters all its members' snapshots: one row each, which is the membership's fence.
-    async fn renew_memberships(&self, id: CommunityId) -> Result<(), StoreError> {
-        let fences = self.outbox_users(&self.member_ids(id).await?, id).await?;
-        let fences = pair_list(fences.iter().map(|(user, fence)| (user.get(), fence.0)));
-        let sql = "UPDATE memberships SET fence = f.b FROM {pairs:2} f
-            WHERE memberships.community_id = $1 AND memberships.user_id = f.a";
-        self.db.run(sql, values![id.get(), fences]).await?;
-        Ok(())
+    /// For communities that are no longer public: they enter all their members' snapshots, one row each, which is the
+    /// membership's fence, and their admins follow every published article.
+    pub(crate) async fn leave_public(
+        &self,
+        ids: &[CommunityId],
+        fences: &mut Fences,
+    ) -> Result<AutoSubscribed, StoreError> {
+        let members = self.members_of(ids).await?;
+        fences.add(self, members.iter().copied()).await?;
+        let mut rows = Vec::with_capacity(members.len());
+        for (community, user) in members {
+            rows.push(json!([community, user, fences.of(community, user)?]));
+        }
+        let sql =
+            "UPDATE memberships SET fence = f.fence FROM {rows:1 community_id user_id fence} f
+            WHERE memberships.community_id = f.community_id AND memberships.user_id = f.user_id";
+        self.db.run(sql, values![row_list(rows)]).await?;
+        let cause = Cause::Opened(ids.to_vec());
+        self.auto_subscribe(&cause, fences).await
     }
 
-    async fn member_ids(&self, id: CommunityId) -> Result<Vec<UserId>, StoreError> {
-        let sql = "SELECT user_id FROM memberships WHERE community_id = $1 ORDER BY user_id";
-        let rows = self.db.all(sql, values![id.get()]).await?;
-        rows.iter().map(|row| row.id("user_id")).collect()
+    /// For communities that are public now: they leave all snapshots, and nobody follows anything there.
+    pub(crate) async fn turn_public(
+        &self,
+        ids: &[CommunityId],
+        fences: &mut Fences,
+    ) -> Result<(), StoreError> {
+        self.end_all_subscriptions(ids).await?;
+        let members = self.members_of(ids).await?;
+        fences.add(self, members).await
+    }
+
+    async fn members_of(
+        &self,
+        ids: &[CommunityId],
+    ) -> Result<Vec<(CommunityId, UserId)>, StoreError> {
+        let sql = "SELECT m.community_id, m.user_id FROM memberships m
+            JOIN {ids:1} c ON c.id = m.community_id ORDER BY m.community_id, m.user_id";
+        let rows = self.db.all(sql, values![id_list(ids)]).await?;
+        rows.iter()
+            .map(|row| Ok((row.id("community_id")?, row.id("user_id")?)))
+            .collect()
     }
 }
 
@@ -175,7 +204,7 @@ fn read(row: &Row) -> Result<Community, StoreError> {
     })
 }
 
-fn read_view(row: &Row) -> Result<CommunityView, StoreError> {
+pub(crate) fn read_view(row: &Row) -> Result<CommunityView, StoreError> {
     Ok(CommunityView {
         community: read(row)?,
         role: row.maybe_word("role")?,

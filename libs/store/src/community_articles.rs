@@ -160,7 +160,7 @@ impl Tx {
             VALUES ($1, $2, 'submitted', $3, $4) ON CONFLICT (community_id, article_id) DO NOTHING";
         let values = values![community.get(), article.get(), submitter.get(), now_ms()];
         let inserted = self.db.run(sql, values).await? > 0;
-        let row = self.community_article(community, article).await?;
+        let row = in_place(self, community, article).await?;
         let row = row.ok_or(StoreError::NoRow)?;
         Ok(if inserted {
             Submitted::New(row)
@@ -180,7 +180,7 @@ impl Tx {
         status: Status,
     ) -> Result<Option<StatusChange>, StoreError> {
         self.needs_exclusive(community)?;
-        let Some(mut article) = self.community_article(community, article).await? else {
+        let Some(mut article) = in_place(self, community, article).await? else {
             return Ok(None);
         };
         let before = std::mem::replace(&mut article.status, status);
@@ -189,17 +189,18 @@ impl Tx {
         self.db.run(sql, values).await?;
         Ok(Some(StatusChange { before, article }))
     }
+}
 
-    async fn community_article(
-        &self,
-        community: CommunityId,
-        article: ArticleId,
-    ) -> Result<Option<CommunityArticle>, StoreError> {
-        let sql = format!("{SELECT} WHERE ca.community_id = $1 AND ca.article_id = $2");
-        let values = values![community.get(), article.get()];
-        let row = self.db.first(&sql, values).await?;
-        row.as_ref().map(read).transpose()
-    }
+/// The community article of this article in this community, whoever may see it.
+pub(crate) async fn in_place(
+    reader: &Reader,
+    community: CommunityId,
+    article: ArticleId,
+) -> Result<Option<CommunityArticle>, StoreError> {
+    let sql = format!("{SELECT} WHERE ca.community_id = $1 AND ca.article_id = $2");
+    let values = values![community.get(), article.get()];
+    let row = reader.db.first(&sql, values).await?;
+    row.as_ref().map(read).transpose()
 }
 
 fn read(row: &Row) -> Result<CommunityArticle, StoreError> {

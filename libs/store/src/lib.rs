@@ -9,6 +9,7 @@
 //! | [`words`], [`model`] | what the questions are answered with |
 //! | [`access`], [`users`], [`communities`], [`members`], [`articles`], [`community_articles`], [`subscriptions`], [`auto_subscriptions`], [`discussions`], [`comments`] | one resource each: its questions on [`Reader`], its changes on [`Tx`] |
 //! | [`repeats`] | calls that come again |
+//! | [`mirror`] | bulk changes by an application that keeps its own data |
 //! | [`outbox`] | rows for the relay, added by changes |
 //! | [`relay`] | the relay's side of the outbox: lease, backlog, snapshots, marks |
 //! | `wake` | telling the relay at once, here and in other processes |
@@ -17,7 +18,8 @@
 //!
 //! - Questions stand on [`Reader`], which [`Store`] and [`Tx`] dereference to: the same question can be asked in
 //!   passing and again under the lock, where its answer stays true until the commit.
-//! - A finder takes the user who asks and answers only what that user may know. There is no other finder.
+//! - A finder takes the user who asks and answers only what that user may know. There is no other finder, but for the
+//!   application's own backend ([`mirror::found`]).
 //! - Changes stand on [`Tx`], and each adds its own outbox rows. A change without the lock it needs is refused.
 
 pub mod access;
@@ -32,6 +34,7 @@ pub mod discussions;
 pub mod error;
 pub mod members;
 mod migrate;
+pub mod mirror;
 pub mod model;
 pub mod outbox;
 pub mod relay;

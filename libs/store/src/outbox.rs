@@ -1,9 +1,11 @@
 //! Rows for the relay, added by changes in their own transaction.
 
+use std::collections::HashMap;
+
 use crier_domain::{Audience, CommunityId, Event, OutboxId, UserId};
 
 use crate::error::StoreError;
-use crate::sql::{id_list, now_ms, values};
+use crate::sql::{id_list, now_ms, pair_list, values};
 use crate::tx::Tx;
 
 impl Tx {
@@ -142,4 +144,53 @@ fn event_list(events: &[&Event]) -> Result<String, StoreError> {
     }
     // Numbers and texts, which are always JSON.
     Ok(serde_json::to_string(&list).unwrap_or_default())
+}
+
+/// The rows that one transaction has added for users, one for each user and community: its id is the fence of all
+/// that becomes active for this user in this community.
+#[derive(Debug, Default)]
+pub(crate) struct Fences(HashMap<(CommunityId, UserId), OutboxId>);
+
+impl Fences {
+    /// Adds a row for each of these that has none yet, in one statement.
+    ///
+    /// # Errors
+    /// [`StoreError::NotLocked`] without the communities' exclusive locks.
+    pub(crate) async fn add(
+        &mut self,
+        tx: &Tx,
+        changed: impl IntoIterator<Item = (CommunityId, UserId)>,
+    ) -> Result<(), StoreError> {
+        let mut new: Vec<_> = changed
+            .into_iter()
+            .filter(|pair| !self.0.contains_key(pair))
+            .collect();
+        new.sort_unstable();
+        new.dedup();
+        if new.is_empty() {
+            return Ok(());
+        }
+        for (community, _) in &new {
+            tx.needs_exclusive(*community)?;
+        }
+        let sql = "INSERT INTO outbox (user_id, community_id, traceparent, created_at)
+            SELECT p.b, p.a, $2, $3 FROM {pairs:1} p ORDER BY p.a, p.b RETURNING id, user_id, community_id";
+        let pairs = pair_list(new.iter().map(|(c, u)| (c.get(), u.get())));
+        let rows = tx.db.all(sql, values![pairs, tx.trace.clone(), now_ms()]);
+        for row in rows.await? {
+            let pair = (row.id("community_id")?, row.id("user_id")?);
+            self.0.insert(pair, OutboxId(row.number("id")?));
+        }
+        tx.added_rows();
+        Ok(())
+    }
+
+    /// The fence of what becomes active for this user in this community.
+    ///
+    /// # Errors
+    /// [`StoreError::NoRow`] if no row was added for them.
+    pub(crate) fn of(&self, community: CommunityId, user: UserId) -> Result<OutboxId, StoreError> {
+        let found = self.0.get(&(community, user)).copied();
+        found.ok_or(StoreError::NoRow)
+    }
 }

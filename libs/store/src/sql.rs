@@ -158,6 +158,7 @@ impl Db {
 /// | `{for_update:t}` | the rows of `t` are locked against all others (PostgreSQL; SQLite has one writer anyhow) |
 /// | `{key_share:t}` | the rows of `t` are locked against those who delete them (the same) |
 /// | `{found:n}` | a table of two columns `event_id`, `seq`: the JSON list `$n` of pairs of a UUID and a whole number |
+/// | `{rows:n a b:text}` | a table of the columns `a`, a whole number, and `b`, a text: the JSON list `$n` of lists of their values |
 fn dialect(backend: DbBackend, sql: &str) -> String {
     let dialect = Dialect {
         postgres: backend == DbBackend::Postgres,
@@ -168,7 +169,8 @@ fn dialect(backend: DbBackend, sql: &str) -> String {
         done.push_str(before);
         let (word, after) = after.split_once('}').unwrap_or((after, ""));
         let (word, n) = word.split_once(':').unwrap_or((word, ""));
-        done.push_str(&dialect.render(word, n));
+        let (n, names) = n.split_once(' ').unwrap_or((n, ""));
+        done.push_str(&dialect.render(word, n, names));
         rest = after;
     }
     done.push_str(rest);
@@ -181,8 +183,8 @@ struct Dialect {
 }
 
 impl Dialect {
-    /// The word, with the list `$n`.
-    fn render(&self, word: &str, n: &str) -> String {
+    /// The word, with the list `$n`, and the columns' names if it has no names of its own for them.
+    fn render(&self, word: &str, n: &str, names: &str) -> String {
         let columns = match word {
             "now" => {
                 return self.either(
@@ -208,6 +210,7 @@ impl Dialect {
                 number(6),
                 self.utf8(7)
             ),
+            "rows" => typed(names),
             // A word that is none shows itself in the first test that meets it.
             other => return other.to_owned(),
         };
@@ -257,6 +260,16 @@ fn number(i: u8) -> String {
     format!("CAST({} AS BIGINT)", text(i))
 }
 
+/// Columns of these names, with blanks between: whole numbers, and texts where it says so.
+fn typed(names: &str) -> String {
+    let column = |(i, name): (u8, &str)| match name.strip_suffix(":text") {
+        Some(name) => format!("{} AS {name}", text(i)),
+        None => format!("{} AS {name}", number(i)),
+    };
+    let columns: Vec<String> = (0..).zip(names.split(' ')).map(column).collect();
+    columns.join(", ")
+}
+
 /// A list of ids, to be bound for `{ids:n}`.
 pub(crate) fn id_list<Id: Copy + Into<i64>>(ids: &[Id]) -> String {
     let mut text = String::with_capacity(ids.len() * 8 + 2);
@@ -279,6 +292,11 @@ pub(crate) fn pair_list(pairs: impl IntoIterator<Item = (i64, i64)>) -> String {
         .map(|(a, b)| format!("[{a},{b}]"))
         .collect();
     format!("[{}]", pairs.join(","))
+}
+
+/// A list of lists, to be bound for `{rows:n …}`.
+pub(crate) fn row_list(rows: impl IntoIterator<Item = serde_json::Value>) -> String {
+    serde_json::Value::Array(rows.into_iter().collect()).to_string()
 }
 
 /// The application's clock, Unix milliseconds.

@@ -6,7 +6,7 @@ use crate::error::StoreError;
 use crate::model::{
     CommunityArticle, FollowedArticle, FollowedCommunity, Listed, Page, Subscription,
 };
-use crate::sql::{Row, now_ms, values};
+use crate::sql::{Row, id_list, now_ms, values};
 use crate::store::{Reader, Store};
 use crate::tx::Tx;
 use crate::words::Role;
@@ -213,14 +213,14 @@ impl Tx {
         Ok(())
     }
 
-    /// Ends all subscriptions in a community. The members' outbox rows are the caller's to add.
+    /// Ends all subscriptions in these communities. The members' outbox rows are the caller's to add.
     pub(crate) async fn end_all_subscriptions(
         &self,
-        community: CommunityId,
+        communities: &[CommunityId],
     ) -> Result<(), StoreError> {
         let sql = "UPDATE subscriptions SET is_active = FALSE, ended_by = 'system'
-            WHERE community_id = $1 AND is_active";
-        self.db.run(sql, values![community.get()]).await?;
+            WHERE community_id IN (SELECT c.id FROM {ids:1} c) AND is_active";
+        self.db.run(sql, values![id_list(communities)]).await?;
         Ok(())
     }
 }

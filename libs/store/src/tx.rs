@@ -32,6 +32,8 @@ use crate::wake::Wake;
 const COMMUNITY_LOCKS: i32 = 0x4352_4945;
 /// The first half of the lock under which the schema is changed.
 pub(crate) const SCHEMA_LOCKS: i32 = COMMUNITY_LOCKS + 1;
+/// The first half of the locks under which sequences are moved.
+pub(crate) const SEQUENCE_LOCKS: i32 = COMMUNITY_LOCKS + 2;
 
 /// How often a transaction is begun at most before its failure is the caller's.
 const ATTEMPTS: u32 = 3;
