@@ -104,6 +104,8 @@ pub struct SubscriptionLine {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Scope {
     User(UserId),
+    /// That the user is known, which a membership sees to.
+    Known(UserId),
     Community(CommunityId),
     Article(ArticleId),
     /// The articles of a community, which promotions and removals have to do with.
@@ -131,7 +133,7 @@ impl Line {
         match self {
             Self::User(line) => vec![Scope::User(line.id)],
             Self::Community(line) => vec![Scope::Community(line.id)],
-            Self::Article(line) => vec![Scope::Article(line.id)],
+            Self::Article(line) => vec![Scope::Article(line.id), Scope::Known(line.submitter)],
             Self::Member(line) => vec![
                 Scope::Member(line.community, line.user),
                 Scope::ArticlesOf(line.community),
@@ -148,22 +150,30 @@ impl Line {
         match self {
             Self::User(line) => vec![Scope::User(line.id)],
             Self::Community(line) => vec![Scope::Community(line.id)],
-            Self::Article(line) => vec![Scope::Article(line.id)],
+            Self::Article(line) => vec![Scope::Article(line.id), Scope::User(line.submitter)],
             Self::Member(line) => {
-                let member = Scope::Member(line.community, line.user);
-                let mut scopes = vec![Scope::Community(line.community), member];
+                let mut scopes = vec![
+                    Scope::Community(line.community),
+                    Scope::Member(line.community, line.user),
+                    Scope::Known(line.user),
+                ];
                 if line.username.is_some() {
                     scopes.push(Scope::User(line.user));
                 }
                 scopes
             }
-            Self::CommunityArticle(line) => vec![
-                Scope::Community(line.community),
-                Scope::Article(line.article),
-                Scope::ArticlesOf(line.community),
-                Scope::Followers(line.community, line.article),
-            ],
+            Self::CommunityArticle(line) => {
+                let mut scopes = vec![
+                    Scope::Community(line.community),
+                    Scope::Article(line.article),
+                    Scope::ArticlesOf(line.community),
+                    Scope::Followers(line.community, line.article),
+                ];
+                scopes.extend(line.submitter.map(Scope::User));
+                scopes
+            }
             Self::Subscription(line) => vec![
+                Scope::User(line.user),
                 Scope::Community(line.community),
                 Scope::Member(line.community, line.user),
                 Scope::Followers(line.community, line.article),

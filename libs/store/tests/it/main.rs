@@ -13,6 +13,7 @@ mod auto_subscriptions;
 mod communities;
 mod connecting;
 mod harness;
+mod mirror;
 mod order;
 mod outage;
 mod relay;
@@ -28,6 +29,8 @@ mod wake;
 const ON_BOTH: usize = articles::COUNT
     + auto_subscriptions::COUNT
     + communities::COUNT
+    + mirror::COUNT
+    + mirror::equal::COUNT
     + order::COUNT
     + relay::COUNT
     + repeats::COUNT
