@@ -150,7 +150,7 @@ impl Line {
         match self {
             Self::User(line) => vec![Scope::User(line.id)],
             Self::Community(line) => vec![Scope::Community(line.id)],
-            Self::Article(line) => vec![Scope::Article(line.id), Scope::User(line.submitter)],
+            Self::Article(line) => vec![Scope::Article(line.id)],
             Self::Member(line) => {
                 let mut scopes = vec![
                     Scope::Community(line.community),
@@ -162,18 +162,13 @@ impl Line {
                 }
                 scopes
             }
-            Self::CommunityArticle(line) => {
-                let mut scopes = vec![
-                    Scope::Community(line.community),
-                    Scope::Article(line.article),
-                    Scope::ArticlesOf(line.community),
-                    Scope::Followers(line.community, line.article),
-                ];
-                scopes.extend(line.submitter.map(Scope::User));
-                scopes
-            }
+            Self::CommunityArticle(line) => vec![
+                Scope::Community(line.community),
+                Scope::Article(line.article),
+                Scope::ArticlesOf(line.community),
+                Scope::Followers(line.community, line.article),
+            ],
             Self::Subscription(line) => vec![
-                Scope::User(line.user),
                 Scope::Community(line.community),
                 Scope::Member(line.community, line.user),
                 Scope::Followers(line.community, line.article),
@@ -193,7 +188,8 @@ impl Line {
     }
 }
 
-/// Lines that can be made together, step by step, with the same end as one after the other.
+/// Lines that can be made together, step by step, with the same end as one after the other. In one thing it is more
+/// lenient: whom a later line of it makes known counts as known.
 #[derive(Debug, Default)]
 pub struct Batch {
     lines: Vec<Line>,
