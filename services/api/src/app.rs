@@ -1,6 +1,6 @@
 //! The use cases. They know no HTTP: ids and checked texts in, views or an [`error::AppError`] out.
 
-mod access;
+pub(crate) mod access;
 pub(crate) mod article_ref;
 pub(crate) mod articles;
 pub(crate) mod comments;
@@ -12,6 +12,7 @@ mod event;
 pub(crate) mod events;
 pub(crate) mod list;
 pub(crate) mod members;
+pub(crate) mod mirror;
 pub(crate) mod once;
 pub(crate) mod one_line;
 pub(crate) mod subscriptions;

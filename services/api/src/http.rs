@@ -70,7 +70,7 @@ fn table() -> Vec<Route> {
         post("/api/communities", communities::create, "Make a community, with the caller as its first admin", &[409]),
         get("/api/communities", communities::list, "The caller's communities and the public ones", &[]),
         get("/api/communities/{community}", communities::get, "A community with its articles, oldest first; after is a community article's id", &[]),
-        put("/api/communities/{community}", communities::update, "Give a community another name or type", &[]),
+        put("/api/communities/{community}", communities::put, "Give a community another name or type; the backend makes it so, by an id of its own", &[]),
         get("/api/communities/{community}/members", members::list, "The members of a community", &[]),
         post("/api/communities/{community}/join", members::join, "Become a member of a public community", &[409]),
         post("/api/communities/{community}/leave", members::leave, "Be a member no longer", &[409]),
@@ -79,6 +79,8 @@ fn table() -> Vec<Route> {
 
         post("/api/articles", articles::create, "Make an article", &[]),
         get("/api/articles/{article}", articles::get, "One article", &[]),
+        put("/api/articles/{article}", articles::put, "Make an article by an id of one's own, or change it", &[409]),
+        put("/api/communities/{community}/articles/{article}", articles::put_into, "Put an article into a community, or change how far it has come there", &[409]),
         post("/api/communities/{community}/articles/{article}/submit", articles::submit, "Submit an article to a community", &[409]),
         post("/api/communities/{community}/articles/{article}/manage/{action}", articles::manage, "Approve, publish, unpublish or reject a submitted article", &[409]),
 

@@ -7,6 +7,15 @@ use crier_store::{self as store, CommunityKind, Locks, Reader, Role, Tx};
 use super::App;
 use super::error::{AppError, Forbidden, Rule, Thing};
 
+/// Who acts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Actor {
+    /// A person, who may do what their role allows.
+    Person(UserId),
+    /// The application's own backend, which owns the truth: it may do everything.
+    Backend,
+}
+
 /// A user's standing in a community that they may know of.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Access(store::Access);
@@ -42,6 +51,28 @@ pub(super) async fn begin(
     let tx = app.begin(locks).await?;
     let access = allowed(to(&tx, user, community).await?)?;
     Ok((tx, access))
+}
+
+/// As [`begin`], for whoever acts: the backend needs nothing but that the community is there.
+///
+/// # Errors
+/// As [`begin`].
+pub(super) async fn begin_as(
+    app: &App,
+    locks: Locks,
+    actor: Actor,
+    community: CommunityId,
+    allowed: fn(Access) -> Result<Access, AppError>,
+) -> Result<Tx, AppError> {
+    match actor {
+        Actor::Person(user) => Ok(begin(app, locks, user, community, allowed).await?.0),
+        Actor::Backend => {
+            let tx = app.begin(locks).await?;
+            let found = tx.any_community(community).await?;
+            found.ok_or(AppError::NoSuch(Thing::Community))?;
+            Ok(tx)
+        }
+    }
 }
 
 impl Access {

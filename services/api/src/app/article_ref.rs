@@ -44,6 +44,51 @@ impl TryFrom<String> for ArticleName {
     }
 }
 
+/// A slug that an application chose: such as it would be made here, and no id.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct Slug(String);
+
+/// What no slug can be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a slug is made of the letters a to z, digits and hyphens, at most {LONGEST}, and not of digits alone"
+)]
+pub(crate) struct SlugError;
+
+impl TryFrom<String> for Slug {
+    type Error = SlugError;
+    fn try_from(text: String) -> Result<Self, SlugError> {
+        let name = ArticleName::try_from(text).map_err(|ArticleNameError| SlugError)?;
+        match name.0 {
+            ArticleRef::Slug(slug) if !slug.bytes().all(|byte| byte.is_ascii_digit()) => {
+                Ok(Self(slug))
+            }
+            ArticleRef::Slug(_) | ArticleRef::Id(_) => Err(SlugError),
+        }
+    }
+}
+
+impl From<Slug> for String {
+    fn from(slug: Slug) -> Self {
+        slug.0
+    }
+}
+
+impl JsonSchema for Slug {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        "Slug".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string", "maxLength": LONGEST, "pattern": "^[a-z0-9-]*[a-z-][a-z0-9-]*$",
+        })
+    }
+}
+
 impl JsonSchema for ArticleName {
     fn inline_schema() -> bool {
         true
@@ -74,6 +119,23 @@ mod tests {
         ));
         for bad in ["", "A", "a b", "a/b", "a\0", "ä", &"a".repeat(201)] {
             assert_eq!(name(bad), Err(ArticleNameError), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_chosen_slug_is_no_id() {
+        let slug = |text: &str| Slug::try_from(text.to_owned());
+        assert!(slug("gpt-5").is_ok() && slug("-").is_ok() && slug("5a").is_ok());
+        for bad in [
+            "12",
+            "012",
+            "0",
+            "99999999999999999999",
+            "",
+            "A",
+            &"a".repeat(201),
+        ] {
+            assert_eq!(slug(bad), Err(SlugError), "{bad:?}");
         }
     }
 }

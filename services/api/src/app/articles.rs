@@ -1,11 +1,11 @@
 //! Articles, and their way into a community.
 
 use crier_domain::{CommunityId, UserId};
-use crier_store::{Article, Locks, Reader, Status, Submitted};
+use crier_store::{Article, CommunityArticle, Locks, Reader, Status, Submitted};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::access::Access;
+use super::access::{Access, Actor};
 use super::article_ref::ArticleName;
 use super::error::{AppError, Conflict, Thing};
 use super::once::{Answer, Key};
@@ -96,40 +96,60 @@ pub(crate) async fn submit(
     .await
 }
 
-/// An admin moves a submitted article on. What is published is followed by the admins and its submitter.
+/// An admin, or the application's backend, moves a submitted article on. What is published is followed by the admins
+/// and its submitter.
 pub(crate) async fn manage(
     app: &App,
-    admin: UserId,
+    actor: Actor,
     community: CommunityId,
     article: &ArticleName,
     action: Action,
 ) -> Result<CommunityArticleView, AppError> {
     let nothing = || AppError::NoSuch(Thing::CommunityArticle);
-    let (tx, _) = access::begin(
+    let tx = access::begin_as(
         app,
         Locks::new().exclusive(community),
-        admin,
+        actor,
         community,
         Access::manages,
     )
     .await?;
-    let article = find(&tx, admin, article).await?;
-    let found = tx
-        .find_community_article(admin, community, article.id)
-        .await?;
-    let found = found.ok_or_else(nothing)?;
+    let found = submitted(&tx, actor, community, article).await?;
     let status = action.from(found.status);
     let status = status.ok_or(AppError::Conflict(Conflict::WrongState))?;
     if status == found.status {
         return Ok(found.into());
     }
-    let change = tx.set_status(community, article.id, status).await?;
+    let change = tx.set_status(community, found.article_id, status).await?;
     let managed = change.ok_or_else(nothing)?.article;
     if status == Status::Published {
         tx.subscribe_admins_and_submitter(&managed).await?;
     }
     app.commit(tx).await?;
     Ok(managed.into())
+}
+
+/// The article as submitted to the community, if this actor may know of it.
+async fn submitted(
+    reader: &Reader,
+    actor: Actor,
+    community: CommunityId,
+    article: &ArticleName,
+) -> Result<CommunityArticle, AppError> {
+    let found = match actor {
+        Actor::Person(user) => {
+            let article = find(reader, user, article).await?.id;
+            reader
+                .find_community_article(user, community, article)
+                .await?
+        }
+        Actor::Backend => {
+            let article = reader.any_article(article.as_ref()).await?;
+            let article = article.ok_or(AppError::NoSuch(Thing::Article))?.id;
+            reader.any_community_article(community, article).await?
+        }
+    };
+    found.ok_or(AppError::NoSuch(Thing::CommunityArticle))
 }
 
 async fn find(reader: &Reader, user: UserId, article: &ArticleName) -> Result<Article, AppError> {

@@ -7,6 +7,7 @@ use crier_service_kit::auth::Signer;
 use crier_store::{ArticleRef, CommunityKind, Page, Role};
 use serde::Deserialize;
 
+use super::access::Actor;
 use super::article_ref::ArticleName;
 use super::articles::Action;
 use super::error::{AppError, Thing};
@@ -183,7 +184,7 @@ async fn publish(
     if there.await?.is_none() {
         articles::submit(app, alice, community, &name, None).await?;
     }
-    articles::manage(app, alice, community, &name, Action::Publish).await?;
+    articles::manage(app, Actor::Person(alice), community, &name, Action::Publish).await?;
     Ok(id)
 }
 

@@ -2,6 +2,7 @@
 //! `http/problems.rs`'s.
 
 use crier_store::StoreError;
+use crier_store::mirror::Refusal;
 
 /// Why a use case refuses, or fails.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +19,9 @@ pub(crate) enum AppError {
     /// The request does not fit what is there.
     #[error("{0}")]
     Conflict(Conflict),
+    /// A value is out of its range.
+    #[error("{0}")]
+    Unfit(Unfit),
     /// The event that this would make is larger than the log takes.
     #[error("this is too large to be sent to its readers")]
     EventTooLarge,
@@ -73,6 +77,33 @@ impl From<StoreError> for AppError {
             other => Self::Store(other),
         }
     }
+}
+
+impl From<Refusal> for AppError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::NoCommunity => Self::NoSuch(Thing::Community),
+            Refusal::NoArticle => Self::NoSuch(Thing::Article),
+            Refusal::NoCommunityArticle => Self::NoSuch(Thing::CommunityArticle),
+            Refusal::NoUser => Self::NoSuch(Thing::User),
+            Refusal::PublicCommunity => Self::Rule(Rule::PublicCommunity),
+            Refusal::NotAMember => Self::NoSuch(Thing::Member),
+            Refusal::SlugTaken => Self::Conflict(Conflict::SlugTaken),
+            Refusal::IdTaken => Self::Conflict(Conflict::IdTaken),
+            Refusal::TooManyEntries => Self::Conflict(Conflict::TooManyEntries),
+        }
+    }
+}
+
+/// What is out of its range.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unfit {
+    /// Clients hold greater numbers only nearly, and the database's own ids must have room behind.
+    #[error("an id that the application chooses is at most 9007199254740991")]
+    Id,
+    /// A person has the name that their own tokens give them.
+    #[error("the username of a member is the backend's to set")]
+    Username,
 }
 
 /// What can be missing.
@@ -172,6 +203,12 @@ pub(crate) enum Conflict {
     /// Each change of a person's permissions publishes all of them.
     #[error("whoever is admin of {0} communities can make no more")]
     TooManyCommunities(u32),
+    /// Slugs name articles.
+    #[error("the slug is another article's")]
+    SlugTaken,
+    /// An id is one community article's, for good.
+    #[error("the community article has another id, or the id is another's")]
+    IdTaken,
     /// A snapshot has to fit one message.
     #[error("nobody can follow more than 20,000 communities and articles")]
     TooManyEntries,

@@ -102,6 +102,12 @@ impl<const MAX: usize> TryFrom<String> for Text<MAX> {
     }
 }
 
+impl<const MAX: usize> From<Text<MAX>> for String {
+    fn from(text: Text<MAX>) -> Self {
+        text.0
+    }
+}
+
 impl<const MAX: usize> JsonSchema for Text<MAX> {
     fn inline_schema() -> bool {
         true

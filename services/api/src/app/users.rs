@@ -55,7 +55,7 @@ pub(crate) async fn disconnect(app: &App, user: UserId) -> Result<DisconnectedVi
 }
 
 /// A name as others see it: what an identity provider put into a token may be anything.
-fn shown(username: &str, id: UserId) -> String {
+pub(crate) fn shown(username: &str, id: UserId) -> String {
     let printable = username.chars().filter(|letter| !letter.is_control());
     let name: String = printable.take(LONGEST_NAME).collect();
     if name.chars().any(is_visible) {

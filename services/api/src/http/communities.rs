@@ -7,16 +7,18 @@ use axum::extract;
 use crier_domain::{CommunityArticleId, CommunityId};
 use crier_service_kit::problem::{Problem, ValidJson, ValidPath, ValidQuery};
 use crier_store::CommunityKind;
+use crier_store::mirror::CommunityLine;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::answers::Created;
-use super::identity::Caller;
+use super::answers::{Created, Ensured};
+use super::identity::{Caller, Either};
 use super::object::{Object, given, nothing_given};
 use super::once::Once;
 use super::paging::Listing;
 use super::words::{given_word, word};
 use crate::app::communities::{self, CommunitiesView, CommunityPageView};
+use crate::app::mirror;
 use crate::app::once::Answer;
 use crate::app::text::Name;
 use crate::app::view::CommunityView;
@@ -72,17 +74,42 @@ pub(super) async fn get(
     Ok(Json(community))
 }
 
-pub(super) async fn update(
+/// A person changes what they name; the backend names all of it, for the community may be new.
+pub(super) async fn put(
     extract::State(state): extract::State<Arc<State>>,
-    Caller(caller): Caller,
+    caller: Either,
     ValidPath(id): ValidPath<CommunityId>,
     ValidJson(Object(change)): ValidJson<Object<CommunityChange>>,
-) -> Result<Json<CommunityView>, Problem> {
-    let CommunityChange { name, kind } = change;
-    if name.is_none() && kind.is_none() {
-        return Err(nothing_given("name, type"));
-    }
-    let name = name.as_ref();
-    let community = communities::update(&state.app, caller.id, id, name, kind).await?;
-    Ok(Json(community))
+) -> Result<Ensured<CommunityView>, Problem> {
+    let (is_new, value) = match (caller, change) {
+        (
+            _,
+            CommunityChange {
+                name: None,
+                kind: None,
+            },
+        ) => {
+            return Err(nothing_given("name, type"));
+        }
+        (Either::Person(person), CommunityChange { name, kind }) => {
+            let name = name.as_ref();
+            let changed = communities::update(&state.app, person.id, id, name, kind).await?;
+            (false, changed)
+        }
+        (
+            Either::Backend,
+            CommunityChange {
+                name: Some(name),
+                kind: Some(kind),
+            },
+        ) => {
+            let name = name.into();
+            mirror::community(&state.app, CommunityLine { id, name, kind }).await?
+        }
+        (Either::Backend, _) => {
+            let detail = "The body does not fit: the backend gives both name and type.";
+            return Err(Problem::invalid(detail));
+        }
+    };
+    Ok(Ensured { is_new, value })
 }

@@ -10,6 +10,7 @@ use crier_service_kit::auth::{Identity, TokenError, bearer};
 use crier_service_kit::problem::Problem;
 
 use super::describe::{Describe, Operation, Scheme};
+use crate::app::access::Actor;
 use crate::app::users::{self, Person};
 use crate::state::State;
 
@@ -23,6 +24,16 @@ pub(super) struct Backend;
 pub(super) enum Either {
     Person(Person),
     Backend,
+}
+
+impl Either {
+    /// Who acts.
+    pub(super) fn actor(&self) -> Actor {
+        match self {
+            Self::Person(person) => Actor::Person(person.id),
+            Self::Backend => Actor::Backend,
+        }
+    }
 }
 
 impl FromRequestParts<Arc<State>> for Either {

@@ -7,15 +7,20 @@ use axum::extract;
 use crier_domain::{CommunityId, UserId};
 use crier_service_kit::problem::{Problem, ValidJson, ValidPath, ValidQuery};
 use crier_store::Role;
+use crier_store::mirror::MemberLine;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::answers::{Left, NoContent};
-use super::identity::Caller;
+use super::answers::{Ensured, Left, NoContent};
+use super::identity::{Caller, Either};
 use super::object::Object;
 use super::paging::Listing;
 use super::words::word;
+use crate::app::error::{AppError, Unfit};
 use crate::app::members::{self, MembersView};
+use crate::app::mirror;
+use crate::app::text::Name;
+use crate::app::users::shown;
 use crate::app::view::MemberView;
 use crate::state::State;
 
@@ -24,6 +29,9 @@ use crate::state::State;
 pub(super) struct Membership {
     #[serde(deserialize_with = "word")]
     role: Role,
+    /// The user's name, for the application's backend to set.
+    #[serde(default)]
+    username: Option<Name>,
 }
 
 /// The last part of `manage-member/{user}/{action}`.
@@ -85,26 +93,43 @@ pub(super) async fn leave(
 
 pub(super) async fn put(
     extract::State(state): extract::State<Arc<State>>,
-    Caller(caller): Caller,
+    caller: Either,
     ValidPath((community, user)): ValidPath<(CommunityId, UserId)>,
     ValidJson(Object(membership)): ValidJson<Object<Membership>>,
-) -> Result<Json<MemberView>, Problem> {
-    let member = members::put(&state.app, caller.id, community, user, membership.role).await?;
-    Ok(Json(member))
+) -> Result<Ensured<MemberView>, Problem> {
+    let Membership { role, username } = membership;
+    let (is_new, value) = match (caller, username) {
+        (Either::Person(_), Some(_)) => return Err(AppError::Unfit(Unfit::Username).into()),
+        (Either::Person(admin), None) => {
+            let member = members::put(&state.app, admin.id, community, user, role).await?;
+            (false, member)
+        }
+        (Either::Backend, username) => {
+            let line = MemberLine {
+                community,
+                user,
+                role: Some(role),
+                username: username.map(|name| shown(name.as_str(), user)),
+            };
+            mirror::member(&state.app, line).await?
+        }
+    };
+    Ok(Ensured { is_new, value })
 }
 
 pub(super) async fn manage(
     extract::State(state): extract::State<Arc<State>>,
-    Caller(caller): Caller,
+    caller: Either,
     ValidPath((community, user, action)): ValidPath<(CommunityId, UserId, Action)>,
 ) -> Result<Left<MemberView>, Problem> {
+    let actor = caller.actor();
     match action.role() {
         Some(role) => {
-            let member = members::set_role(&state.app, caller.id, community, user, role).await?;
+            let member = members::set_role(&state.app, actor, community, user, role).await?;
             Ok(Left::Value(member))
         }
         None => {
-            members::remove(&state.app, caller.id, community, user).await?;
+            members::remove(&state.app, actor, community, user).await?;
             Ok(Left::Nothing)
         }
     }

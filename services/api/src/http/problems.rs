@@ -17,6 +17,7 @@ impl From<AppError> for Problem {
             AppError::Forbidden(_) => Self::forbidden(sentence(&error)),
             AppError::Rule(_) => Self::bad_request(sentence(&error)),
             AppError::Conflict(_) => Self::conflict(sentence(&error)),
+            AppError::Unfit(_) => Self::invalid(sentence(&error)),
             AppError::EventTooLarge => Self::payload_too_large(sentence(&error)),
             AppError::KeyReused => Self::invalid(sentence(&error)),
             AppError::TokenWithdrawn => Self::unauthorized(),
