@@ -17,6 +17,7 @@ mod hidden;
 mod limits;
 mod log;
 mod membership;
+mod mirror;
 mod once;
 mod openapi;
 mod operation;
