@@ -14,7 +14,7 @@ use std::time::Duration;
 use crier_domain::{Epoch, Seq};
 use uuid::Uuid;
 
-pub use backlog::{OutboxChange, OutboxRow};
+pub use backlog::{OutboxChange, OutboxRow, UserBacklog};
 
 use crate::error::StoreError;
 use crate::sql::{millis, values};

@@ -16,6 +16,7 @@ pub(crate) mod mirror;
 pub(crate) mod once;
 pub(crate) mod one_line;
 pub(crate) mod subscriptions;
+pub(crate) mod sync;
 pub(crate) mod text;
 pub(crate) mod tickets;
 pub(crate) mod users;
@@ -26,6 +27,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use crier_domain::Keys;
 use crier_service_kit::telemetry;
 use crier_store::{Locks, Store, Tx};
+use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, info_span};
 
 use crate::metrics::Metrics;
@@ -42,6 +44,10 @@ pub(crate) struct App {
     pub(crate) communities_per_user: u32,
     /// How long the log holds events.
     pub(crate) retention: Duration,
+    /// Bulk changes are made one at a time.
+    pub(crate) syncs: sync::Place,
+    /// Cancelled when the service is told to stop: what would go on for minutes ends then.
+    pub(crate) stopping: CancellationToken,
 }
 
 impl App {

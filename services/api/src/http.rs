@@ -18,6 +18,7 @@ mod paging;
 mod problems;
 mod several;
 mod subscriptions;
+mod sync;
 mod tickets;
 mod users;
 mod words;
@@ -84,6 +85,7 @@ fn table() -> Vec<Route> {
         post("/api/communities/{community}/articles/{article}/submit", articles::submit, "Submit an article to a community", &[409]),
         post("/api/communities/{community}/articles/{article}/manage/{action}", articles::manage, "Approve, publish, unpublish or reject a submitted article", &[409]),
 
+        post("/api/sync", sync::sync, "Many changes of an application's own data, as lines of JSON", &[]),
         post("/api/events", events::publish, "Publish what happened elsewhere, one event or several at once", &[404, 409]),
 
         post("/api/realtime/ticket", tickets::create, "A ticket that opens a stream where no header can be sent", &[]),

@@ -19,6 +19,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use crate::app::sync::Place;
 use crate::app::{App, demo};
 use crate::background::{Background, DATABASE};
 use crate::config::Config;
@@ -114,6 +115,8 @@ pub async fn build(config: Config) -> Result<Api, ApiError> {
         metrics: Metrics::register(&mut registry, relay.stats(), bus.clone(), store.clone()),
         communities_per_user: config.limits.communities_per_user,
         retention,
+        syncs: Place::default(),
+        stopping: CancellationToken::new(),
     };
     let limits = Limits::register(&config.limits, &MonotonicClock, &mut registry);
     let limits = Arc::new(limits);
@@ -177,20 +180,21 @@ impl Api {
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), ApiError> {
         let Self {
             bound,
-            state,
+            mut state,
             limits,
             http_metrics,
             registry,
             background,
             shutdown_deadline,
         } = self;
+        // The relay outlives the last request: what that wrote is still carried over.
+        let stop_serving = shutdown.child_token();
+        state.app.stopping = stop_serving.clone();
         let (bus, store) = (background.bus.clone(), background.store.clone());
         let health = health::routes(background.readiness.clone(), Arc::new(registry));
         let router: Router = http::router(Arc::new(state)).merge(health);
         let router = layer(router, limits, http_metrics);
 
-        // The relay outlives the last request: what that wrote is still carried over.
-        let stop_serving = shutdown.child_token();
         let stop_background = CancellationToken::new();
         let mut tasks = background.spawn(&stop_background);
         let serving = bound.serve(router, stop_serving.clone(), shutdown_deadline);

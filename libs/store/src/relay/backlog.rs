@@ -17,6 +17,15 @@ pub struct OutboxRow {
     pub change: OutboxChange,
 }
 
+/// Permission changes that are unsent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UserBacklog {
+    /// How many, counted up to some number.
+    pub count: u64,
+    /// The oldest.
+    pub first: Option<OutboxId>,
+}
+
 /// What an outbox row stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OutboxChange {
@@ -65,6 +74,21 @@ impl Reader {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let rows = self.db.all(UNSENT, values![limit]).await?;
         rows.iter().map(read).collect()
+    }
+
+    /// How many permission changes are unsent, counted up to `most`.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn user_backlog(&self, most: u32) -> Result<UserBacklog, StoreError> {
+        let sql = "SELECT COUNT(*) AS n, MIN(b.id) AS first FROM (
+            SELECT id FROM outbox WHERE sent_seq IS NULL AND user_id IS NOT NULL ORDER BY id LIMIT $1) b";
+        let row = self.db.only(sql, values![i64::from(most)]).await?;
+        let first: Option<i64> = row.get("first")?;
+        Ok(UserBacklog {
+            count: row.count("n")?,
+            first: first.map(OutboxId),
+        })
     }
 
     /// How many rows are unsent, for a metric and for tests.

@@ -125,6 +125,11 @@ impl<'a> Operation<'a> {
         self.responds(status, Some(content));
     }
 
+    /// The schema of what it answers with.
+    pub(super) fn schema_of_answer<T: JsonSchema>(&mut self) -> Value {
+        self.schemas.answers.subschema_for::<T>().to_value()
+    }
+
     /// It answers without a body.
     pub(super) fn answers_nothing(&mut self, status: StatusCode) {
         self.responds(status, None);

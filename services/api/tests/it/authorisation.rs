@@ -216,6 +216,8 @@ pub(crate) fn rows() -> Vec<Row> {
         row(M::POST, "/api/communities/{community}/articles/{article}/manage/{action}", |s| format!("/api/communities/{}/articles/{}/manage/publish", s.place.community, s.waiting.article),
             no_body, answers(403, 404, 403, 200).or_backend(200)),
 
+        row(M::POST, "/api/sync", |_| "/api/sync".into(),
+            |s| Some(json!({"kind": "membership", "community_id": s.place.community, "user_id": s.newcomer, "role": "member"})), backend(200)),
         row(M::POST, "/api/events", |_| "/api/events".into(),
             |s| Some(json!({"type": "t", "community_id": s.place.community, "data": null})), backend(202)),
 

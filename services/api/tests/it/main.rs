@@ -25,3 +25,4 @@ mod races;
 mod shapes;
 mod statements;
 mod subscriptions;
+mod sync;
