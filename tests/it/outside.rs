@@ -47,7 +47,7 @@ async fn each_audience_gets_its_own(world: &World) {
     let backend = backend(world);
     let (community, article) = (place.community, place.article);
     let event = |kind: &str, changes: Value| {
-        let mut event = json!({"type": kind, "community_id": community, "data": null});
+        let mut event = json!({"type": kind, "community_id": community, "data": {}});
         for (name, value) in changes.as_object().unwrap() {
             event[name] = value.clone();
         }
