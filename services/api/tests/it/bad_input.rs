@@ -134,6 +134,7 @@ fn bad_calls(scene: &Scene) -> Vec<Case> {
         ("no community", get.clone(), nowhere, none(), 422),
         ("a name too long", post.clone(), "/api/communities".into(), json!({"name": "x".repeat(201), "type": "private"}).to_string(), 422),
         ("an unknown kind", post.clone(), "/api/communities".into(), r#"{"name":"n","type":"secret"}"#.into(), 422),
+        ("an abstract too long", post.clone(), "/api/articles".into(), json!({"title": "t", "abstract": "ä".repeat(10_001)}).to_string(), 422),
         ("a title too long", post.clone(), "/api/articles".into(), json!({"title": "x".repeat(201)}).to_string(), 422),
         ("a number for a role", put.clone(), member(1), r#"{"role":1}"#.into(), 422),
         ("an unknown role", put.clone(), member(1), r#"{"role":"owner"}"#.into(), 422),

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-use crier_testkit::{Answer, HttpClient};
+use crier_testkit::{Answer, DEADLINE, HttpClient, wait_for};
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use crate::fixture::{Person, Service, expect, signer};
 
@@ -102,5 +105,51 @@ async fn who_is_admin_of_enough_communities_makes_no_more_even_at_once() {
     let bob = service.known(2, "bob").await;
     let bobs = bob.create_community("private").await;
     bob.put_member(bobs, &alice, "admin").await;
+    service.end().await;
+}
+
+/// A call whose body never comes.
+async fn unfinished(service: &Service) -> TcpStream {
+    let address = service.http.base().trim_start_matches("http://").to_owned();
+    let token = signer()
+        .sign_user(1, "alice", Duration::from_secs(60))
+        .unwrap();
+    let mut socket = TcpStream::connect(&address).await.unwrap();
+    let head = format!(
+        "POST /api/articles HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\n\
+         Content-Type: application/json\r\nContent-Length: 20\r\n\r\n{{"
+    );
+    socket.write_all(head.as_bytes()).await.unwrap();
+    socket
+}
+
+#[tokio::test]
+async fn a_call_beyond_the_concurrency_is_sent_away_and_one_that_takes_too_long_is_given_up() {
+    let service = Service::with(|config| {
+        config.api.concurrency = 1;
+        config.api.request_timeout = Duration::from_secs(2).into();
+    })
+    .await;
+    let alice = service.known(1, "alice").await;
+    let mut first = unfinished(&service).await;
+    let refused = wait_for("a call to be one too many", async || {
+        let answer = alice.get("/api/communities").await;
+        (answer.status != 200).then_some(answer)
+    })
+    .await;
+    expect(&refused, 503);
+    assert_eq!(refused.header("retry-after"), "1");
+    expect(&service.http.get("/health/live").await, 200);
+
+    let mut answer = vec![0; 4096];
+    let read = timeout(DEADLINE, first.read(&mut answer)).await;
+    let length = read.unwrap().unwrap();
+    let answer = String::from_utf8_lossy(&answer[..length]).to_lowercase();
+    assert!(answer.starts_with("http/1.1 503 "), "{answer}");
+    assert!(answer.contains("retry-after: 1\r\n"), "{answer}");
+    wait_for("its place to be free", async || {
+        (alice.get("/api/communities").await.status == 200).then_some(())
+    })
+    .await;
     service.end().await;
 }
