@@ -171,13 +171,25 @@ impl World {
         Store::connect(&config).await.unwrap()
     }
 
-    /// Waits until everything written has been published.
+    /// Waits until everything written has been published, and every gateway that runs has come that far.
     pub(crate) async fn settled(&self) {
         let store = self.store().await;
         wait_for("the outbox to be empty", async || {
             store.unsent(1).await.unwrap().is_empty().then_some(())
         })
         .await;
+        let published = store.relay_position().await.unwrap().unwrap().seq.0;
+        let running = self.gateways.iter();
+        for gateway in running.filter(|gateway| !gateway.stop.is_cancelled()) {
+            let http = HttpClient::new(&gateway.url);
+            wait_for("a gateway to have walked all of it", async || {
+                let metrics = http.get("/metrics").await.text();
+                let mut lines = metrics.lines();
+                let position = lines.find_map(|line| line.strip_prefix("gateway_position "));
+                (position?.parse::<u64>().ok()? >= published).then_some(())
+            })
+            .await;
+        }
     }
 
     /// Ends everything in order. Whatever ended before, or panicked, fails the test.
