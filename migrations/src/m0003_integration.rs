@@ -18,9 +18,11 @@ impl MigrationTrait for Migration {
 }
 
 const BULK: &[&str] = &[
-    // Does a changed membership or subscription of this community wait in front of its events?
+    // What waits in one community: changed memberships and subscriptions, and the events behind them.
     "CREATE INDEX outbox_unsent_users_of_community ON outbox (community_id, id)
         WHERE sent_seq IS NULL AND user_id IS NOT NULL",
+    "CREATE INDEX outbox_unsent_events_of_community ON outbox (community_id, id)
+        WHERE sent_seq IS NULL AND event_id IS NOT NULL",
 ];
 
 const REPEATED_CALLS: &[&str] = &[

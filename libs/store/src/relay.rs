@@ -6,6 +6,7 @@
 //! comes before all of it or after.
 
 mod backlog;
+mod fair;
 mod marks;
 mod snapshots;
 

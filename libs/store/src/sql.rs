@@ -157,6 +157,7 @@ impl Db {
 /// | `{events:n}` | a table of events, in the columns that the outbox has, and their `place` in the JSON list `$n` |
 /// | `{for_update:t}` | the rows of `t` are locked against all others (PostgreSQL; SQLite has one writer anyhow) |
 /// | `{key_share:t}` | the rows of `t` are locked against those who delete them (the same) |
+/// | `{behind:o,c,i,j}` | the outbox rows `o` of community `c` with ids between `i` and `j`, or beyond `i` alone |
 /// | `{found:n}` | a table of two columns `event_id`, `seq`: the JSON list `$n` of pairs of a UUID and a whole number |
 /// | `{rows:n a b:text}` | a table of the columns `a`, a whole number, and `b`, a text: the JSON list `$n` of lists of their values |
 fn dialect(backend: DbBackend, sql: &str) -> String {
@@ -194,6 +195,7 @@ impl Dialect {
             }
             "for_update" => return self.either(&format!("FOR UPDATE OF {n}"), ""),
             "key_share" => return self.either(&format!("FOR KEY SHARE OF {n}"), ""),
+            "behind" => return self.behind(n),
             "ids" => "CAST(CAST(e.value AS TEXT) AS BIGINT) AS id".to_owned(),
             "pairs" => format!("{} AS a, {} AS b", number(0), number(1)),
             "found" => format!("{} AS event_id, {} AS seq", self.uuid(0), number(1)),
@@ -224,6 +226,27 @@ impl Dialect {
 
     fn either(&self, postgres: &str, sqlite: &str) -> String {
         if self.postgres { postgres } else { sqlite }.to_owned()
+    }
+
+    /// A stretch of an index over community and id, in the words that make each database take just that index from just
+    /// there. To PostgreSQL an equal community would make the order by community and id one by id, for which it might
+    /// walk all communities' rows.
+    fn behind(&self, args: &str) -> String {
+        let mut args = args.split(',');
+        let mut next = || args.next().unwrap_or_default();
+        let (o, community, after) = (next(), next(), next());
+        let before = args.next();
+        if self.postgres {
+            let from = format!("({o}.community_id, {o}.id) > ({community}, {after})");
+            let to = before.map_or_else(
+                || format!("{o}.community_id <= {community}"),
+                |id| format!("({o}.community_id, {o}.id) < ({community}, {id})"),
+            );
+            format!("{from} AND {to}")
+        } else {
+            let to = before.map_or_else(String::new, |id| format!(" AND {o}.id < {id}"));
+            format!("{o}.community_id = {community} AND {o}.id > {after}{to}")
+        }
     }
 
     fn uuid(&self, i: u8) -> String {

@@ -36,46 +36,40 @@ pub enum OutboxChange {
 }
 
 /// One statement, one view of the table: were the users read before the events, an event could be found without the
-/// removal that was committed before it. What an event may have to wait for lies behind the last user's row of the
-/// answer, and is found by one look into an index.
-const UNSENT: &str = "WITH users AS MATERIALIZED (
-        SELECT w.* FROM (
-            SELECT 0 AS rank, id, traceparent, user_id, event_id, community_id, article_id, audience, named,
-                exclude_user, body
-            FROM outbox WHERE sent_seq IS NULL AND user_id IS NOT NULL AND community_id IS NULL
-            ORDER BY id LIMIT $1) w
-        UNION ALL SELECT c.* FROM (
-            SELECT 1 AS rank, id, traceparent, user_id, event_id, community_id, article_id, audience, named,
-                exclude_user, body
-            FROM outbox WHERE sent_seq IS NULL AND user_id IS NOT NULL AND community_id IS NOT NULL
-            ORDER BY id LIMIT $1) c
-        ORDER BY rank, id LIMIT $1)
-    SELECT * FROM users
+/// removal that was committed before it.
+const UNSENT: &str = "SELECT u.* FROM (
+        SELECT CASE WHEN community_id IS NULL THEN 0 ELSE 1 END AS rank, id, traceparent, user_id, event_id,
+            community_id, article_id, audience, named, exclude_user, body
+        FROM outbox WHERE sent_seq IS NULL AND user_id IS NOT NULL ORDER BY id LIMIT $1) u
     UNION ALL SELECT e.* FROM (
-        SELECT 2 AS rank, o.id, o.traceparent, o.user_id, o.event_id, o.community_id, o.article_id, o.audience,
-            o.named, o.exclude_user, o.body
-        FROM outbox o WHERE o.sent_seq IS NULL AND o.event_id IS NOT NULL AND COALESCE((
-            SELECT MIN(u.id) FROM outbox u
-            WHERE u.sent_seq IS NULL AND u.user_id IS NOT NULL AND u.community_id = o.community_id
-                AND u.id > (SELECT COALESCE(MAX(s.id), 0) FROM users s WHERE s.rank = 1)), o.id) >= o.id
-        ORDER BY o.id LIMIT $1) e
+        SELECT 2 AS rank, id, traceparent, user_id, event_id, community_id, article_id, audience, named, exclude_user,
+            body
+        FROM outbox WHERE sent_seq IS NULL AND event_id IS NOT NULL ORDER BY id LIMIT $1) e
     ORDER BY rank, id";
 
-impl Reader {
-    /// Unsent rows, at most `limit` of each kind: users' rows, those without a community first, then events, each by
-    /// ascending id.
+impl Store {
+    /// Unsent rows, at most `limit` of each kind: users' rows, then events by ascending id.
     ///
-    /// An event is in the answer if all earlier users' rows of its own community are sent or in the answer too. Those of
-    /// other communities it does not wait for, however many there are.
+    /// An event is in the answer only if all earlier users' rows of its own community are sent or in the answer too.
+    /// Those of other communities it does not wait for, however many there are. The users' rows that events wait for
+    /// come first, then those without a community, then the oldest.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn unsent(&self, limit: usize) -> Result<Vec<OutboxRow>, StoreError> {
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let rows = self.db.all(UNSENT, values![limit]).await?;
-        rows.iter().map(read).collect()
+        let most = i64::try_from(limit).unwrap_or(i64::MAX);
+        let rows = self.db.all(UNSENT, values![most]).await?;
+        let rows: Vec<OutboxRow> = rows.iter().map(read).collect::<Result<_, _>>()?;
+        let is_user = |row: &&OutboxRow| matches!(row.change, OutboxChange::User(..));
+        if rows.iter().filter(is_user).count() < limit {
+            // All users' rows are in it: no event passes one that is left out.
+            return Ok(rows);
+        }
+        self.unsent_fairly(most).await
     }
+}
 
+impl Reader {
     /// How many permission changes are unsent, counted up to `most`.
     ///
     /// # Errors
@@ -129,7 +123,7 @@ impl Store {
     }
 }
 
-fn read(row: &Row) -> Result<OutboxRow, StoreError> {
+pub(super) fn read(row: &Row) -> Result<OutboxRow, StoreError> {
     let change = match row.maybe_id::<UserId>("user_id")? {
         Some(user) => OutboxChange::User(user, row.maybe_id("community_id")?),
         None => OutboxChange::Event(Event {

@@ -10,6 +10,7 @@
 
 mod articles;
 mod auto_subscriptions;
+mod backlog;
 mod communities;
 mod connecting;
 mod harness;
@@ -28,6 +29,7 @@ mod wake;
 /// How many tests there are on each database.
 const ON_BOTH: usize = articles::COUNT
     + auto_subscriptions::COUNT
+    + backlog::COUNT
     + communities::COUNT
     + mirror::COUNT
     + mirror::equal::COUNT
