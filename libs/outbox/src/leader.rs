@@ -182,7 +182,13 @@ impl<'a, S: Source, K: Sink> Leader<'a, S, K> {
             }
         }
         let whole = asked_for == users.len();
-        hold_back(&mut events, users.split_off(asked_for));
+        let left = users.split_off(asked_for);
+        let anew_left = left.iter().any(|changed| self.anew.contains(&changed.user));
+        if anew_left || self.anew.len() > config.batch {
+            // The log may end with a snapshot of theirs that is out of date, in whatever community.
+            events.clear();
+        }
+        hold_back(&mut events, left);
         items.extend(snapshots(users, built, &self.emptied));
         self.look_back(&events, end).await?;
         items.extend(events);
@@ -311,10 +317,6 @@ impl<'a, S: Source, K: Sink> Leader<'a, S, K> {
 /// Takes out the events that would pass what they have to wait for: these users' snapshots, which are left for another
 /// pass.
 fn hold_back(events: &mut Vec<Item>, left: Vec<Changed>) {
-    if left.iter().any(|changed| changed.communities.is_empty()) {
-        // Nobody knows what it was for.
-        events.clear();
-    }
     let communities = left.into_iter().flat_map(|changed| changed.communities);
     let waited_for: HashSet<CommunityId> = communities.collect();
     events.retain(|event| {

@@ -138,8 +138,8 @@ pub(crate) struct Changed {
     pub(crate) traceparent: Option<String>,
 }
 
-/// Takes rows apart: one entry per user, by the first of its rows, and the events. `also` are users
-/// without a row.
+/// Takes rows apart: one entry per user, by the first of its rows, and the events. `also` are users who may have no
+/// row; they go first, since all events wait for them.
 pub(crate) fn group(
     rows: Vec<Row>,
     also: impl Iterator<Item = UserId>,
@@ -165,6 +165,7 @@ pub(crate) fn group(
                 changed.traceparent = traceparent.or(changed.traceparent.take());
             }
         };
+    also.for_each(|user| add(user, None, None));
     for Row {
         id,
         traceparent,
@@ -181,7 +182,6 @@ pub(crate) fn group(
             }),
         }
     }
-    also.for_each(|user| add(user, None, None));
     (users, events)
 }
 

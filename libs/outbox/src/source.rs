@@ -63,9 +63,10 @@ pub trait Source: Send + Sync + 'static {
     /// The stored position; `None` before the first epoch.
     fn position(&self) -> impl Future<Output = Result<Option<Position>, Self::Error>> + Send;
 
-    /// Unsent rows, at most `limit` of each kind: users' rows, those without a community first, then events, each by
+    /// Unsent rows, at most `limit` of each kind: users' rows, those that events wait for first, then events by
     /// ascending id. An event is among them only if all earlier users' rows of its own community are sent or among
-    /// them too.
+    /// them too. Where there are more users' rows than that, communities are served evenly, so that the bulk of one
+    /// holds up no event of another.
     fn unsent(&self, limit: usize) -> impl Future<Output = Result<Vec<Row>, Self::Error>> + Send;
 
     /// The encoded snapshots of these users as they stand now, in one statement. Every user asked for is

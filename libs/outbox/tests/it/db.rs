@@ -111,6 +111,12 @@ impl Db {
         self.with(|state| state.insert(Change::User(user, Some(community))))
     }
 
+    /// Somebody waits for the user's snapshot, in which nothing has changed.
+    pub(crate) fn want_snapshot(&self, user: i64) -> OutboxId {
+        let user = UserId::try_from(user).unwrap();
+        self.with(|state| state.insert(Change::User(user, None)))
+    }
+
     pub(crate) fn all_sent(&self) -> bool {
         self.with(|state| state.rows.values().all(|stored| stored.sent.is_some()))
     }
@@ -285,7 +291,13 @@ impl Source for Db {
             let rows = unsent.map(|stored| stored.row.clone());
             let (mut users, mut events): (Vec<Row>, Vec<Row>) =
                 rows.partition(|row| matches!(row.change, Change::User(..)));
-            users.sort_by_key(|row| (place(row).is_some(), row.id));
+            let mut nth = HashMap::new();
+            users.sort_by_cached_key(|row| {
+                let awaited = events.iter().any(|event| place(event) == place(row));
+                let n = nth.entry(place(row)).or_insert(0);
+                *n += 1;
+                (!awaited, if awaited { *n } else { 0 }, row.id)
+            });
             let left = users.split_off(limit.min(users.len()));
             events.retain(|event| {
                 let waits_for = |user: &Row| user.id < event.id && place(user) == place(event);

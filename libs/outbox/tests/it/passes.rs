@@ -378,3 +378,37 @@ async fn a_bulk_change_of_one_community_holds_up_no_event_of_another() {
     assert_eq!(users_before(&world, passes), 10, "those of the first pass");
     assert_eq!(users_before(&world, behind), 10);
 }
+
+#[tokio::test(start_paused = true)]
+async fn nor_does_it_hold_up_a_change_and_an_event_behind_it() {
+    let mut world = World::new();
+    world.config.batch = 10;
+    for user in 1..=200 {
+        world.user_in(user, 45);
+    }
+    world.event(45);
+    world.user_in(201, 46);
+    let behind = world.event(46);
+    world.start();
+    world.settled().await;
+    assert_eq!(users_before(&world, behind), 10, "those of the first pass");
+    assert_eq!(world.log.of_user(201).len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_waits_for_a_snapshot_that_changes_nothing() {
+    let mut world = World::new();
+    // Less than what the users of one statement have.
+    world.config.max_in_flight_bytes = 100;
+    for user in 1..=50 {
+        world.db.want_snapshot(user);
+    }
+    let event = world.event(45);
+    world.start();
+    world.settled().await;
+    assert_eq!(
+        users_before(&world, event),
+        16,
+        "those of the first statement"
+    );
+}
