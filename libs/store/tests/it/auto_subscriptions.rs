@@ -73,6 +73,58 @@ fn ids(users: &[i64]) -> Vec<UserId> {
     users.iter().map(|user| id(*user)).collect()
 }
 
+/// The statements that each cause takes in a public community of so many admins and published articles.
+async fn filled(store: &Store, admins: i64, articles: usize) -> Vec<(&'static str, u64)> {
+    let community = harness::community(store, id(1), CommunityKind::Public).await;
+    for admin in 2..=admins {
+        harness::join(store, community, id(admin), Role::Admin).await;
+    }
+    harness::join(store, community, id(34), Role::Member).await;
+    let tx = store
+        .begin(Locks::new().exclusive(community), None)
+        .await
+        .unwrap();
+    let mut last = None;
+    for number in 0..articles {
+        let title = format!("Paper {number} of {community}");
+        let article = tx.create_article(id(1), &title, "").await.unwrap().id;
+        tx.submit_article(community, article, id(1)).await.unwrap();
+        let change = tx.set_status(community, article, Status::Published).await;
+        last = change.unwrap();
+    }
+    tx.commit().await.unwrap();
+    let article = last.unwrap().article;
+
+    let mut before = store.statements();
+    let mut sent = || {
+        let now = store.statements();
+        now - std::mem::replace(&mut before, now)
+    };
+    let tx = store
+        .begin(Locks::new().exclusive(community), None)
+        .await
+        .unwrap();
+    let mut steps = Vec::new();
+    let done = tx.set_community_kind(community, CommunityKind::Hidden);
+    let done = done.await.unwrap().unwrap();
+    assert_eq!(done.users.len(), usize::try_from(admins).unwrap());
+    steps.push(("turned hidden", sent()));
+    tx.set_role(community, id(34), Role::Admin).await.unwrap();
+    let done = tx.subscribe_to_all_published(id(34), community).await;
+    assert_eq!(done.unwrap().users, ids(&[34]));
+    steps.push(("promoted", sent()));
+    tx.subscribe_admins_and_submitter(&article).await.unwrap();
+    steps.push(("published again", sent()));
+    assert!(tx.remove_member(community, id(34)).await.unwrap());
+    steps.push(("removed", sent()));
+    tx.set_community_kind(community, CommunityKind::Public)
+        .await
+        .unwrap();
+    steps.push(("turned public", sent()));
+    tx.commit().await.unwrap();
+    steps
+}
+
 on_both! {
     async fn a_published_article_is_followed_by_admins_and_a_submitter_who_is_a_member(db: &TestDb) {
         let store = db.store().await;
@@ -111,6 +163,49 @@ on_both! {
         let done = set_kind(&store, community, CommunityKind::Hidden).await;
         assert_eq!(done.users, ids(&[ALICE]), "by a change of kind");
         assert!(followed(&store, id(DAVE), community).await.is_empty());
+    }
+
+    async fn nor_is_it_undone_by_any_other_cause(db: &TestDb) {
+        let store = db.store().await;
+        let community = world(&store, CommunityKind::Private).await;
+        let bobs = submitted(&store, community, id(BOB)).await;
+        publish(&store, &bobs).await;
+        unsubscribe(&store, id(BOB), &bobs).await;
+        let tx = store.begin(Locks::new().exclusive(community), None).await.unwrap();
+        tx.set_status(community, bobs.article_id, Status::Approved).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(publish(&store, &bobs).await, AutoSubscribed::default(), "as its submitter, published again");
+
+        // A wish that was said after the community had turned public counts like any other.
+        set_kind(&store, community, CommunityKind::Public).await;
+        unsubscribe(&store, id(DAVE), &bobs).await;
+        let done = set_kind(&store, community, CommunityKind::Private).await;
+        assert_eq!(done.users, ids(&[ALICE]), "by a change of kind");
+
+        for role in [Role::Member, Role::Admin] {
+            let tx = store.begin(Locks::new().exclusive(community), None).await.unwrap();
+            tx.set_role(community, id(DAVE), role).await.unwrap();
+            tx.commit().await.unwrap();
+        }
+        let tx = store.begin(Locks::new().exclusive(community), None).await.unwrap();
+        assert_eq!(tx.subscribe_to_all_published(id(DAVE), community).await.unwrap(), AutoSubscribed::default());
+        tx.remove_member(community, id(DAVE)).await.unwrap();
+        tx.add_member(community, id(DAVE), Role::Admin).await.unwrap();
+        let done = tx.subscribe_to_all_published(id(DAVE), community).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(done, AutoSubscribed::default(), "by coming back as an admin");
+        assert!(followed(&store, id(DAVE), community).await.is_empty());
+        subscribe(&store, id(DAVE), &bobs).await;
+        assert_eq!(followed(&store, id(DAVE), community).await.len(), 1, "by a wish of their own");
+    }
+
+    async fn a_large_community_takes_no_more_statements_than_a_small_one(db: &TestDb) {
+        let store = db.store().await;
+        users(&store, 34).await;
+        let small = filled(&store, 1, 1).await;
+        let large = filled(&store, 30, 500).await;
+        assert_eq!(small, large);
+        assert!(large.iter().all(|(_, statements)| (1..=10).contains(statements)), "{large:?}");
     }
 
     async fn what_the_system_ended_the_system_renews(db: &TestDb) {

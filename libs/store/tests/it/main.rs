@@ -13,6 +13,7 @@ mod auto_subscriptions;
 mod backlog;
 mod communities;
 mod connecting;
+mod edits;
 mod harness;
 mod mirror;
 mod order;
@@ -31,6 +32,7 @@ const ON_BOTH: usize = articles::COUNT
     + auto_subscriptions::COUNT
     + backlog::COUNT
     + communities::COUNT
+    + edits::COUNT
     + mirror::COUNT
     + mirror::equal::COUNT
     + order::COUNT

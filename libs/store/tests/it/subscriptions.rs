@@ -3,7 +3,8 @@
 use crier_domain::snapshot::MAX_ENTRIES;
 use crier_domain::{CommunityId, UserId};
 use crier_store::{
-    CommunityArticle, CommunityKind, Locks, Role, Store, StoreError, Subscribed, SubscribedHow,
+    CommunityArticle, CommunityKind, FollowedCommunity, Locks, Page, Role, Store, StoreError,
+    Subscribed, SubscribedHow,
 };
 
 use crate::harness::{self, followed, id, on_both, published, snapshot, users};
@@ -103,14 +104,14 @@ on_both! {
 
     async fn the_list_goes_by_community(db: &TestDb) {
         let world = world(db.store().await).await;
-        assert!(world.store.followed(world.bob, crier_store::Page::first(u32::MAX)).await.unwrap().is_empty());
+        assert!(world.store.followed(world.bob, Page::all()).await.unwrap().is_empty());
         world.subscribe().await;
         let second = published(&world.store, world.community, id(1)).await;
         harness::subscribe(&world.store, world.bob, &second).await;
         let own = harness::community(&world.store, world.bob, CommunityKind::Hidden).await;
         let third = published(&world.store, own, world.bob).await;
         harness::subscribe(&world.store, world.bob, &third).await;
-        let list = world.store.followed(world.bob, crier_store::Page::first(u32::MAX)).await.unwrap();
+        let list = world.store.followed(world.bob, Page::all()).await.unwrap();
         let shape: Vec<_> = list
             .iter()
             .map(|c| (c.community_id, c.is_admin, c.articles.iter().map(|a| a.article_id).collect::<Vec<_>>()))
@@ -123,6 +124,16 @@ on_both! {
             ]
         );
         assert_eq!(list[0].articles[0].community_article_id, world.article.id);
+        let mut paged = Vec::new();
+        loop {
+            let page = Page { after: paged.last().map(|last: &FollowedCommunity| last.community_id), limit: 1 };
+            let listed = world.store.list_followed(world.bob, page).await.unwrap();
+            if listed.items.is_empty() {
+                break;
+            }
+            paged.extend(listed.items);
+        }
+        assert_eq!(paged, list);
         assert_eq!(list[0].articles[0].article_slug, "gpt-5-architecture");
     }
 
@@ -134,7 +145,7 @@ on_both! {
         assert!(!tx.remove_member(world.community, world.carol).await.unwrap());
         tx.commit().await.unwrap();
         assert!(snapshot(&world.store, world.bob).await.communities.is_empty());
-        assert!(world.store.followed(world.bob, crier_store::Page::first(u32::MAX)).await.unwrap().is_empty());
+        assert!(world.store.followed(world.bob, Page::all()).await.unwrap().is_empty());
         harness::join(&world.store, world.community, world.bob, Role::Member).await;
         assert!(followed(&world.store, world.bob, world.community).await.is_empty());
         assert_eq!(world.subscribe().await.how, SubscribedHow::Renewed);

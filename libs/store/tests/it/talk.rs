@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::harness::{self, id, join, on_both, published, users};
 
-async fn open(
+pub(crate) async fn open(
     store: &Store,
     article: &CommunityArticle,
     author: UserId,
@@ -28,7 +28,11 @@ async fn open(
     made
 }
 
-async fn answer(store: &Store, discussion: &Discussion, parent: Option<&Comment>) -> NewComment {
+pub(crate) async fn answer(
+    store: &Store,
+    discussion: &Discussion,
+    parent: Option<&Comment>,
+) -> NewComment {
     let tx = store
         .begin(Locks::new().shared(discussion.community_id), None)
         .await
@@ -46,7 +50,7 @@ async fn answer(store: &Store, discussion: &Discussion, parent: Option<&Comment>
     made
 }
 
-fn written(made: NewComment) -> Comment {
+pub(crate) fn written(made: NewComment) -> Comment {
     match made {
         NewComment::Written(comment) => comment,
         other => panic!("{other:?}"),
@@ -54,7 +58,7 @@ fn written(made: NewComment) -> Comment {
 }
 
 /// User 1 is the admin, user 2 a member, user 3 nobody.
-async fn world(store: &Store, kind: CommunityKind) -> CommunityArticle {
+pub(crate) async fn world(store: &Store, kind: CommunityKind) -> CommunityArticle {
     users(store, 3).await;
     let community = harness::community(store, id(1), kind).await;
     join(store, community, id(2), Role::Member).await;

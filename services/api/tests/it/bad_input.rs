@@ -102,6 +102,7 @@ fn bad_comments(scene: &Scene) -> Vec<Case> {
         ("a field twice", r#"{"content":"c","content":"d"}"#.into(), 422),
         ("an empty text", r#"{"content":""}"#.into(), 422),
         ("a blank text", r#"{"content":" \n\t "}"#.into(), 422),
+        ("a text that nobody can see", r#"{"content":"\u200b\u202e\ufeff"}"#.into(), 422),
         ("a NUL", r#"{"content":"a\u0000b"}"#.into(), 422),
         ("half a surrogate", r#"{"content":"\ud800"}"#.into(), 400),
         ("an unknown parent", r#"{"content":"c","parent_id":999}"#.into(), 400),
@@ -127,12 +128,29 @@ fn bad_calls(scene: &Scene) -> Vec<Case> {
     let manage = format!("/api/communities/{}/manage-member/1/crown", place.community);
     let nowhere = format!("/api/articles/{}/discussions", place.article);
     let none = String::new;
+    let change = || format!("/api/discussions/{}", scene.discussion);
+    let community = || format!("/api/communities/{}", place.community);
     vec![
         ("a topic of 501", post.clone(), place.discussions(), topic(501), 422),
         ("a topic of 100,000", post.clone(), place.discussions(), topic(100_000), 422),
         ("a discussion elsewhere", post.clone(), elsewhere, topic(1), 400),
         ("no community", get.clone(), nowhere, none(), 422),
         ("a name too long", post.clone(), "/api/communities".into(), json!({"name": "x".repeat(201), "type": "private"}).to_string(), 422),
+        ("a name that nobody can see", post.clone(), "/api/communities".into(), json!({"name": "\u{2060}\u{e0020}", "type": "private"}).to_string(), 422),
+        ("a title that nobody can see", post.clone(), "/api/articles".into(), json!({"title": "\u{3164}"}).to_string(), 422),
+        ("a change of nothing", put.clone(), change(), "{}".into(), 422),
+        ("a change to null", put.clone(), change(), r#"{"topic":null,"content":"c"}"#.into(), 422),
+        ("a change to blank", put.clone(), change(), r#"{"topic":" "}"#.into(), 422),
+        ("a NUL in a change", put.clone(), change(), r#"{"topic":"a\u0000b"}"#.into(), 422),
+        ("a change of what can't be changed", put.clone(), change(), r#"{"topic":"t","author_id":2}"#.into(), 422),
+        ("an unknown discussion to change", put.clone(), "/api/discussions/999".into(), r#"{"topic":"t"}"#.into(), 404),
+        ("an unknown comment to change", put.clone(), "/api/comments/999".into(), r#"{"content":"c"}"#.into(), 404),
+        ("an unknown comment to delete", Method::DELETE, "/api/comments/9223372036854775807".into(), none(), 404),
+        ("an unknown discussion to delete", Method::DELETE, "/api/discussions/999".into(), none(), 404),
+        ("a community's change of nothing", put.clone(), community(), "{}".into(), 422),
+        ("a community's change to null", put.clone(), community(), r#"{"name":null,"type":"hidden"}"#.into(), 422),
+        ("a number for a kind", put.clone(), community(), r#"{"type":1}"#.into(), 422),
+        ("an unknown community to change", put.clone(), "/api/communities/999".into(), r#"{"name":"n"}"#.into(), 404),
         ("an unknown kind", post.clone(), "/api/communities".into(), r#"{"name":"n","type":"secret"}"#.into(), 422),
         ("an abstract too long", post.clone(), "/api/articles".into(), json!({"title": "t", "abstract": "ä".repeat(10_001)}).to_string(), 422),
         ("a title too long", post.clone(), "/api/articles".into(), json!({"title": "x".repeat(201)}).to_string(), 422),

@@ -69,6 +69,19 @@ async fn what_is_written_is_in_the_log_at_once_and_the_list_says_where() {
         .to_owned();
     let cursor = Cursor::open(&cursor, &service.keys).unwrap();
     assert!(cursor.seq >= *seq, "{cursor:?} after {seq}");
+    for path in [
+        "/api/communities".to_owned(),
+        format!("/api/communities/{}", place.community),
+        format!("/api/communities/{}/members", place.community),
+        format!("/api/discussions/{discussion}/comments"),
+        "/api/discussions/user-subscriptions".to_owned(),
+    ] {
+        let list = alice.get(&path).await;
+        let position = expect(&list, 200)["last_event_id"].as_str().unwrap();
+        let position = Cursor::open(position, &service.keys).unwrap();
+        assert_eq!(position.epoch, cursor.epoch);
+        assert!(position.seq >= cursor.seq, "{path}");
+    }
     service.end().await;
 }
 

@@ -165,6 +165,83 @@ async fn pages_follow_each_other() {
 }
 
 #[tokio::test]
+async fn every_list_comes_in_pages_and_ends_with_an_empty_one() {
+    let service = Service::start().await;
+    let (alice, bob, place) = scene(&service, "private").await;
+    for number in 0..2 {
+        let community = alice.create_community("hidden").await;
+        let place = alice.submit(community, &format!("Paper {number}")).await;
+        alice.publish(place).await;
+        expect(
+            &alice
+                .comment(id(&alice.discuss(place, "T").await, 201), "C")
+                .await,
+            201,
+        );
+    }
+    let second = alice.submit(place.community, "Second").await;
+    alice.publish(second).await;
+    let discussion = id(&alice.discuss(place, "T").await, 201);
+    id(&bob.discuss(place, "U").await, 201);
+    for _ in 0..2 {
+        expect(&bob.comment(discussion, "C").await, 201);
+    }
+    let community = format!("/api/communities/{}", place.community);
+    for (path, list, key, expected) in [
+        ("/api/communities".to_owned(), "communities", "id", 3),
+        (format!("{community}/members"), "members", "user_id", 2),
+        (community, "articles", "community_article_id", 2),
+        (place.discussions(), "discussions", "id", 2),
+        (
+            format!("/api/discussions/{discussion}/comments"),
+            "comments",
+            "id",
+            2,
+        ),
+        (
+            "/api/discussions/user-subscriptions".to_owned(),
+            "communities",
+            "community_id",
+            3,
+        ),
+    ] {
+        let whole = alice.get(&path).await;
+        let whole = expect(&whole, 200)[list].as_array().unwrap().clone();
+        assert_eq!(whole.len(), expected, "{path}");
+        let sign = if path.contains('?') { '&' } else { '?' };
+        let mut read: Vec<Value> = Vec::new();
+        loop {
+            let after = read.last().map(|last| format!("&after={}", last[key]));
+            let page = format!("{path}{sign}limit=1{}", after.unwrap_or_default());
+            let page = alice.get(&page).await;
+            assert_eq!(
+                expect(&page, 200)["last_event_id"],
+                Value::Null,
+                "there is no log yet"
+            );
+            let Some(item) = page.json[list].as_array().unwrap().first() else {
+                break;
+            };
+            read.push(item.clone());
+        }
+        assert_eq!(read, whole, "{path}");
+        for (after, status) in [
+            ("9223372036854775807", 200),
+            ("1", 200),
+            ("0", 422),
+            ("9223372036854775808", 422),
+        ] {
+            let page = format!("{path}{sign}after={after}");
+            expect(&alice.get(&page).await, status);
+        }
+        for limit in ["0", "201", "-1", "x"] {
+            expect(&alice.get(&format!("{path}{sign}limit={limit}")).await, 422);
+        }
+    }
+    service.end().await;
+}
+
+#[tokio::test]
 async fn communities_members_and_articles_as_the_page_reads_them() {
     let service = Service::start().await;
     let (alice, bob, place) = scene(&service, "private").await;

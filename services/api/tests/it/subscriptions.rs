@@ -162,3 +162,49 @@ async fn removal_and_leaving_end_subscriptions_and_coming_back_does_not_renew_th
     );
     service.end().await;
 }
+
+#[tokio::test]
+async fn a_communitys_type_decides_who_follows_what() {
+    let service = Service::start().await;
+    let (alice, bob, place) = scene(&service).await;
+    let carol = service.known(3, "carol").await;
+    alice.put_member(place.community, &carol, "admin").await;
+    assert_eq!(carol.follows().await, [place.community_article]);
+    bob.subscribe(place).await;
+    let status = format!(
+        "/api/discussions/subscription-status/?community_article_id={}&community_id={}",
+        place.community_article, place.community
+    );
+    let carols = carol.get(&status).await.json["subscription"]["id"].clone();
+    let path = format!("/api/discussions/unsubscribe/{carols}/");
+    expect(&carol.http.delete(&path).await, 204);
+
+    let path = format!("/api/communities/{}/", place.community);
+    let turn = async |kind: &str| {
+        let turned = alice.put(&path, json!({ "type": kind })).await;
+        assert_eq!(
+            *expect(&turned, 200),
+            json!({
+                "id": place.community, "name": "AI Research Group", "type": kind, "role": "admin",
+                "member_count": 3
+            })
+        );
+    };
+    turn("public").await;
+    for person in [&alice, &bob, &carol] {
+        assert!(person.follows().await.is_empty());
+        expect(&person.subscribe(place).await, 400);
+    }
+    turn("hidden").await;
+    assert_eq!(alice.follows().await, [place.community_article]);
+    assert!(bob.follows().await.is_empty(), "not an admin");
+    assert!(carol.follows().await.is_empty(), "by her own wish");
+    turn("private").await;
+    assert_eq!(alice.follows().await, [place.community_article]);
+    let renamed = alice
+        .put(&path, json!({"name": "קהילה", "type": "private"}))
+        .await;
+    assert_eq!(expect(&renamed, 200)["name"], "קהילה");
+    expect(&bob.put(&path, json!({"type": "public"})).await, 403);
+    service.end().await;
+}
