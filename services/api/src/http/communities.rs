@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use super::answers::{Created, Ensured};
 use super::identity::{Caller, Either};
-use super::object::{Object, given, nothing_given};
+use super::object::{Object, given, nothing_given, without_default};
 use super::once::Once;
 use super::paging::Listing;
 use super::words::{given_word, word};
@@ -40,7 +40,7 @@ pub(super) struct CommunityChange {
     #[schemars(with = "Name")]
     name: Option<Name>,
     #[serde(default, rename = "type", deserialize_with = "given_word")]
-    #[schemars(with = "CommunityKind")]
+    #[schemars(with = "CommunityKind", transform = without_default)]
     kind: Option<CommunityKind>,
 }
 

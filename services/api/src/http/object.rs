@@ -27,6 +27,11 @@ where
     T::deserialize(deserializer).map(Some)
 }
 
+/// What is left out stays as it is, which no value stands for: schemars would write null.
+pub(super) fn without_default(schema: &mut Schema) {
+    schema.remove("default");
+}
+
 /// For a change that changes nothing: one of these fields has to be there.
 pub(super) fn nothing_given(fields: &str) -> Problem {
     Problem::invalid(format!(
