@@ -55,14 +55,14 @@ export class Api {
 
   /**
    * A list, page after page. The rest of the answer is the first page's: its `last_event_id` is the
-   * earliest, and what happened while the other pages came is sent from there.
+   * earliest, and what happened while the other pages came is sent from there. `key` names an entry's id.
    */
-  async list(path, name) {
+  async list(path, name, key = "id") {
     const url = new URL(path, location.href);
     url.searchParams.set("limit", PAGE);
     const answer = await this.get(url);
     for (let page = answer[name]; page.length === PAGE; ) {
-      url.searchParams.set("after", page.at(-1).id);
+      url.searchParams.set("after", page.at(-1)[key]);
       page = (await this.get(url))[name];
       answer[name].push(...page);
     }
@@ -71,6 +71,10 @@ export class Api {
 
   post(path, body) {
     return this.#call("POST", path, body);
+  }
+
+  put(path, body) {
+    return this.#call("PUT", path, body);
   }
 
   delete(path) {

@@ -51,9 +51,10 @@ class Session {
   /** Signs in, fetches, then streams from the position that the fetched lists stand for. */
   async start() {
     try {
-      const { gateways } = await this.#api.signIn();
+      const { gateways, user_id: userId } = await this.#api.signIn();
       if (this.#isOver) return;
       this.gateways = gateways;
+      this.userId = userId;
       showGateways(gateways);
       await this.#refresh();
       if (this.#isOver) return;
@@ -125,6 +126,7 @@ class Session {
     const view = new ArticleView({
       root: $("main"),
       api: this.#api,
+      me: this.userId,
       place,
       onFollow: () => this.#toggle(this.#place(view.key)),
       onProblem: (problem) => notify(problem.message),
@@ -144,11 +146,12 @@ class Session {
 
   async #refresh() {
     const turn = ++this.#refreshes;
-    const { communities } = await this.#api.get("/api/communities/");
+    const { communities } = await this.#api.list("/api/communities/", "communities");
     const details = await Promise.all(
       communities.map(async (community) => {
         const isMember = community.role !== null;
-        const more = await this.#api.get(`/api/communities/${community.id}/`).catch((problem) => {
+        const path = `/api/communities/${community.id}/`;
+        const more = await this.#api.list(path, "articles", "community_article_id").catch((problem) => {
           if (isMember && problem.status !== 403 && problem.status !== 404) throw problem;
         });
         return { ...community, ...more };

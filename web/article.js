@@ -5,12 +5,14 @@ import { Thread } from "./thread.js";
 
 const OPEN_AT_FIRST = 10; // discussions whose comments are fetched with the list
 const MAX_LEVEL = 3;
+const SURE_MS = 4000; // how long a question waits for the second click
 
 const keyed = (key, create) => ({ key, create, update: (node, item) => node.show(item) });
 
 export class ArticleView {
   #root;
   #api;
+  #me; // id of the reader
   #place; // {community, article}
   #shownPlace = "";
   #onFollow;
@@ -19,6 +21,7 @@ export class ArticleView {
   #loading = null; // what is being fetched; events go to both, so that nothing falls between
   #folds = new Map(); // discussion id → whether its comments show; absent: folded, though not by the reader
   #replyTo = null; // id of the comment being answered
+  #editing = null; // key of what is being changed
   #unfolding = new Set(); // ids of the discussions whose comments are on their way
   #fresh = new Set(); // keys of what the next rendering shows as new
   #head = el("div", { class: "article-head" });
@@ -26,9 +29,10 @@ export class ArticleView {
   #empty = el("p", { class: "empty", hidden: true }, "Nobody has said anything here yet. Begin.");
   #render = coalesced(() => this.#renderNow());
 
-  constructor({ root, api, place, onFollow, onProblem }) {
+  constructor({ root, api, me, place, onFollow, onProblem }) {
     this.#root = root;
     this.#api = api;
+    this.#me = me;
     this.#place = place;
     this.#onFollow = onFollow;
     this.#onProblem = onProblem;
@@ -57,6 +61,7 @@ export class ArticleView {
     const shown = JSON.stringify([community.name, community.role, community.type, article]);
     if (this.#shownPlace === shown) return;
     this.#shownPlace = shown;
+    this.#render(); // another role may do other things
     const canFollow = community.role !== null && community.type !== "public";
     this.#head.replaceChildren(
       el("p", { class: "crumb" }, community.name, el("span", { class: "chip" }, article.status)),
@@ -149,6 +154,16 @@ export class ArticleView {
     this.#render();
   }
 
+  async #delete(kind, item) {
+    try {
+      await this.#api.delete(`/api/${kind}s/${item.id}/`);
+    } catch (problem) {
+      if (problem.status !== 404) return this.#onProblem(problem); // 404: somebody else was faster
+    }
+    for (const thread of [this.#thread, this.#loading]) thread?.apply({ type: `deleted_${kind}`, data: { [kind]: item } });
+    this.#render();
+  }
+
   #renderNow() {
     const thread = this.#thread;
     if (!thread) return;
@@ -165,7 +180,10 @@ export class ArticleView {
   #discussion({ id, author, author_id: authorId, created_at: createdAt }) {
     const topic = el("h2", { id: `topic-${id}`, "data-testid": "discussion-topic" });
     const content = el("p", { class: "text", "data-testid": "discussion-content" });
+    const by = el("p", { class: "by" }, author, time(createdAt));
     const edited = el("span", { class: "edited", hidden: true }, "edited");
+    const { editor, showTools } = this.#tools("discussion", authorId, by, content);
+    by.append(edited);
     const count = el("span", { "data-testid": "comment-count" });
     const comments = el("ol", { class: "comments", id: `comments-${id}` });
     const form = this.#commentForm(id, null);
@@ -180,8 +198,9 @@ export class ArticleView {
       el(
         "article",
         { "aria-labelledby": topic.id },
-        el("header", {}, avatar(author, authorId), el("div", {}, topic, el("p", { class: "by" }, author, time(createdAt), edited))),
+        el("header", {}, avatar(author, authorId), el("div", {}, topic, by)),
         content,
+        editor,
         fold,
         comments,
         form,
@@ -194,6 +213,7 @@ export class ArticleView {
       setText(topic, discussion.topic);
       setText(content, discussion.content);
       edited.hidden = !isEdited(discussion);
+      showTools(discussion);
       setText(count, ["No comments yet", "1 comment"][total] ?? `${total} comments`);
       fold.setAttribute("aria-expanded", String(isOpen));
       comments.hidden = form.hidden = !isOpen;
@@ -208,12 +228,13 @@ export class ArticleView {
     const content = el("p", { class: "text", "data-testid": "comment-content" });
     const edited = el("span", { class: "edited", hidden: true }, "edited");
     const by = el("p", { class: "by" }, author, time(createdAt), edited);
+    const { editor, showTools } = this.#tools("comment", authorId, by, content);
     const replies = el("ol", { class: "replies" });
     const slot = el("div", { class: "reply" });
     const node = el(
       "li",
       { class: "comment", "data-testid": "comment", "data-id": id, "data-level": level },
-      el("div", { class: "said" }, avatar(author, authorId), el("div", { class: "body" }, by, content)),
+      el("div", { class: "said" }, avatar(author, authorId), el("div", { class: "body" }, by, content, editor)),
       slot,
       replies,
     );
@@ -223,13 +244,15 @@ export class ArticleView {
       this.#renderNow();
       slot.querySelector("textarea")?.focus();
     };
-    if (level < MAX_LEVEL) by.append(reply);
+    if (level < MAX_LEVEL) edited.after(reply);
     node.show = ({ comment, replies: answers }) => {
-      setText(content, comment.isDeleted ? "This comment was deleted." : comment.content);
-      edited.hidden = comment.isDeleted || !isEdited(comment);
-      node.classList.toggle("deleted", Boolean(comment.isDeleted));
-      const isAnswering = this.#replyTo === id && !comment.isDeleted;
-      reply.hidden = Boolean(comment.isDeleted);
+      const isDeleted = Boolean(comment.is_deleted);
+      setText(content, isDeleted ? "This comment was deleted." : comment.content);
+      edited.hidden = isDeleted || !isEdited(comment);
+      node.classList.toggle("deleted", isDeleted);
+      showTools(comment);
+      const isAnswering = this.#replyTo === id && !isDeleted;
+      reply.hidden = isDeleted;
       reply.setAttribute("aria-expanded", String(isAnswering));
       if (isAnswering && !slot.firstChild) slot.append(this.#commentForm(discussionId, comment));
       if (!isAnswering) slot.replaceChildren();
@@ -237,6 +260,63 @@ export class ArticleView {
       this.#freshen(`comment ${id}`, node.firstElementChild);
     };
     return node;
+  }
+
+  /** Buttons beside what was written: its author changes it; its author, moderators and admins delete it. */
+  #tools(kind, authorId, by, content) {
+    let shown = null;
+    const editor = el("div", { class: "editor" });
+    const edit = el("button", { type: "button", class: "link", "data-testid": `edit-${kind}` }, "Edit");
+    const remove = el("button", { type: "button", class: "link", "data-testid": `delete-${kind}` }, "Delete");
+    by.append(edit, remove);
+    edit.onclick = () => {
+      const key = `${kind} ${shown.id}`;
+      this.#editing = this.#editing === key ? null : key;
+      this.#renderNow();
+      editor.querySelector("textarea")?.focus();
+    };
+    remove.onclick = () => {
+      if (remove.dataset.sure) return this.#delete(kind, shown);
+      remove.dataset.sure = "yes";
+      setText(remove, "Really delete?");
+      setTimeout(() => {
+        delete remove.dataset.sure;
+        setText(remove, "Delete");
+      }, SURE_MS);
+    };
+    const showTools = (item) => {
+      shown = item;
+      const { role } = this.#place.community;
+      const isOwn = authorId === this.#me;
+      const isThere = role !== null && !item.is_deleted;
+      const isEditing = this.#editing === `${kind} ${item.id}` && isThere && isOwn;
+      edit.hidden = !isThere || !isOwn;
+      remove.hidden = !isThere || !(isOwn || role === "moderator" || role === "admin");
+      edit.setAttribute("aria-expanded", String(isEditing));
+      content.hidden = isEditing;
+      if (isEditing && !editor.firstChild) editor.append(this.#editForm(kind, item, () => edit.click()));
+      if (!isEditing) editor.replaceChildren();
+    };
+    return { editor, showTools };
+  }
+
+  #editForm(kind, item, onCancel) {
+    const topic = kind === "discussion" && el("input", { name: "topic", required: true, autocomplete: "off", value: item.topic, "aria-label": "Topic" });
+    const content = el("textarea", { name: "content", required: true, rows: 2, "aria-label": "Text" }, item.content);
+    const form = writingForm({
+      attributes: { class: "write inline", "data-testid": "edit-form" },
+      fields: [topic, content].filter(Boolean),
+      button: "Save",
+      hint: "Escape leaves it as it was",
+      send: async (values) => {
+        const changed = await this.#api.put(`/api/${kind}s/${item.id}/`, values);
+        this.#editing = null;
+        this.#put(kind, changed);
+      },
+    });
+    form.onkeydown = (key) => key.key === "Escape" && onCancel();
+    content.onkeydown = (key) => sendOn(key, key.ctrlKey || key.metaKey, form);
+    return form;
   }
 
   #discussionForm() {
@@ -315,7 +395,6 @@ function keyOf({ comment }) {
   return comment.id;
 }
 
-/** Allows for a server that takes the clock twice when it stores something new. */
 function isEdited({ created_at: createdAt, updated_at: updatedAt }) {
-  return Date.parse(updatedAt) - Date.parse(createdAt) > 1000;
+  return createdAt !== updatedAt;
 }

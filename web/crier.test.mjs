@@ -213,8 +213,12 @@ test("an older version never replaces a newer one, and what was deleted stays so
   event("deleted_comment", comment(1));
   thread.putComment(comment(1));
   assert.deepEqual(shape(thread.tree(1)), [[1, 1, [2, 2]]], "it keeps its place while it has answers");
-  assert.ok(thread.tree(1)[0].comment.isDeleted);
+  assert.ok(thread.tree(1)[0].comment.is_deleted);
   event("deleted_comment", comment(2));
   assert.deepEqual(thread.tree(1), []);
+  thread.putComment(comment(5, null, { is_deleted: true, content: "" }));
+  assert.deepEqual(thread.tree(1), [], "a place that a list names, without answers");
+  thread.putComment(comment(6, 5));
+  assert.deepEqual(shape(thread.tree(1)), [[5, 1, [6, 2]]]);
   assert.equal(thread.apply({ type: "paper_retracted", data: {} }), null);
 });

@@ -33,7 +33,7 @@ export class Thread {
   putComment(comment) {
     if (this.#deleted.has(`comment ${comment.id}`)) return;
     const comments = this.#commentsOf(comment.discussion_id);
-    if (!isOlder(comment, comments.get(comment.id))) comments.set(comment.id, { ...comment, isDeleted: comment.is_deleted });
+    if (!isOlder(comment, comments.get(comment.id))) comments.set(comment.id, comment);
   }
 
   has(discussionId) {
@@ -64,7 +64,7 @@ export class Thread {
 
   commentCount(discussion) {
     if (!this.complete.has(discussion.id)) return discussion.comment_count ?? 0;
-    return [...this.#commentsOf(discussion.id).values()].filter((comment) => !comment.isDeleted).length;
+    return [...this.#commentsOf(discussion.id).values()].filter((comment) => !comment.is_deleted).length;
   }
 
   /** A discussion's comments as a tree of `{comment, level, replies}`, oldest first, levels counting from 1. */
@@ -94,7 +94,7 @@ export class Thread {
     }
     // A deleted comment keeps its place while there are answers to it.
     const comment = this.#comments.get(discussionId)?.get(id);
-    if (comment) this.#comments.get(discussionId).set(id, { ...comment, isDeleted: true });
+    if (comment) this.#comments.get(discussionId).set(id, { ...comment, is_deleted: true });
   }
 }
 
@@ -105,5 +105,5 @@ function isOlder(item, known) {
 function withoutDeletedLeaves(nodes) {
   return nodes
     .map((node) => ({ ...node, replies: withoutDeletedLeaves(node.replies) }))
-    .filter((node) => !node.comment.isDeleted || node.replies.length > 0);
+    .filter((node) => !node.comment.is_deleted || node.replies.length > 0);
 }
