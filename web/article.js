@@ -276,13 +276,9 @@ export class ArticleView {
       editor.querySelector("textarea")?.focus();
     };
     remove.onclick = () => {
-      if (remove.dataset.sure) return this.#delete(kind, shown);
-      remove.dataset.sure = "yes";
+      if (remove.textContent !== "Delete") return this.#delete(kind, shown);
       setText(remove, "Really delete?");
-      setTimeout(() => {
-        delete remove.dataset.sure;
-        setText(remove, "Delete");
-      }, SURE_MS);
+      setTimeout(() => setText(remove, "Delete"), SURE_MS);
     };
     const showTools = (item) => {
       shown = item;
@@ -301,13 +297,14 @@ export class ArticleView {
   }
 
   #editForm(kind, item, onCancel) {
-    const topic = kind === "discussion" && el("input", { name: "topic", required: true, autocomplete: "off", value: item.topic, "aria-label": "Topic" });
+    const isDiscussion = kind === "discussion";
+    const topic = isDiscussion && el("input", { name: "topic", required: true, autocomplete: "off", value: item.topic, "aria-label": "Topic" });
     const content = el("textarea", { name: "content", required: true, rows: 2, "aria-label": "Text" }, item.content);
     const form = writingForm({
-      attributes: { class: "write inline", "data-testid": "edit-form" },
+      attributes: { class: isDiscussion ? "write" : "write inline", "data-testid": "edit-form" },
       fields: [topic, content].filter(Boolean),
       button: "Save",
-      hint: "Escape leaves it as it was",
+      hint: isDiscussion && "Ctrl + Enter saves, Escape leaves it as it was",
       send: async (values) => {
         const changed = await this.#api.put(`/api/${kind}s/${item.id}/`, values);
         this.#editing = null;
@@ -315,7 +312,7 @@ export class ArticleView {
       },
     });
     form.onkeydown = (key) => key.key === "Escape" && onCancel();
-    content.onkeydown = (key) => sendOn(key, key.ctrlKey || key.metaKey, form);
+    content.onkeydown = (key) => sendOn(key, isDiscussion ? key.ctrlKey || key.metaKey : !key.shiftKey, form);
     return form;
   }
 

@@ -35,7 +35,8 @@ impl Window {
         self.page.eval(js).await.as_u64().unwrap()
     }
 
-    /// Comments on the first discussion through the page's own form.
+    /// Comments on the first discussion through the page's own form, and waits for the answer: until then the form
+    /// takes nothing more, and what others do may come first.
     async fn comment(&self, text: &str) {
         self.page
             .eval(&format!(
@@ -48,6 +49,44 @@ impl Window {
                 }})()"#
             ))
             .await;
+        self.until(&Self::shows(text)).await;
+    }
+
+    /// Clicks a button of the comment with this text.
+    async fn click(&self, text: &str, button: &str) {
+        let buttons = format!(
+            "{}.at(-1).querySelector('[data-testid={button}]')",
+            Self::comments(text)
+        );
+        self.until(&buttons).await;
+        self.page.eval(&format!("{buttons}.click()")).await;
+    }
+
+    /// Fills in the form that a click has opened.
+    async fn write(&self, form: &str, text: &str) {
+        let form = format!("document.querySelector('.comment [data-testid={form}]')");
+        self.until(&form).await;
+        self.page
+            .eval(&format!(
+                "(() => {{ const form = {form}; form.querySelector('textarea').value = {text:?}; form.requestSubmit(); }})()"
+            ))
+            .await;
+    }
+
+    async fn edit(&self, text: &str, other: &str) {
+        self.click(text, "edit-comment").await;
+        self.write("edit-form", other).await;
+    }
+
+    async fn reply(&self, text: &str, answer: &str) {
+        self.click(text, "reply-button").await;
+        self.write("comment-form", answer).await;
+    }
+
+    /// The second click says that the first was meant.
+    async fn delete(&self, text: &str) {
+        self.click(text, "delete-comment").await;
+        self.click(text, "delete-comment").await;
     }
 
     fn shows(text: &str) -> String {
@@ -118,6 +157,27 @@ async fn a_comment_appears_in_the_other_window_and_nowhere_else() {
     );
     let shown = format!("{}.length", Window::comments("hello from alice"));
     assert_eq!(alice.count(&shown).await, 1, "and shown once");
+
+    alice.edit("hello from alice", "what alice meant").await;
+    bob.until(&Window::shows("what alice meant")).await;
+    bob.until(&format!(
+        "{}.length === 0",
+        Window::comments("hello from alice")
+    ))
+    .await;
+    bob.reply("what alice meant", "bob answers").await;
+    alice.until(&Window::shows("bob answers")).await;
+    // What was answered keeps its place; bob's own goes altogether, by alice who is the admin.
+    alice.delete("what alice meant").await;
+    bob.until("document.querySelector('.comment.deleted')")
+        .await;
+    bob.until(&Window::shows("bob answers")).await;
+    alice.delete("hello from bob").await;
+    bob.until(&format!(
+        "{}.length === 0",
+        Window::comments("hello from bob")
+    ))
+    .await;
 
     bob.toggle(false).await;
     alice.comment("while bob is away").await;
