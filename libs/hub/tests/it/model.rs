@@ -6,22 +6,17 @@ use std::time::{Duration, Instant};
 
 use crier_domain::log::Head;
 use crier_domain::{CommunityId, Cursor, Epoch, Keys, Seq, UserId};
-use crier_hub::{
-    Action, ConnectionId, Hub, HubConfig, PastAnswer, PastEvent, PastQuestion, ReadId, Resume,
-    SnapshotRead,
-};
+use crier_hub::{Action, ConnectionId, Hub, HubConfig, PastAnswer, ReadId, Resume, SnapshotRead};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-use crate::log::{Change, EPOCH, Entry, Log};
+use crate::log::{Change, EPOCH, Log};
 use crate::oracle::{Client, Written};
 use crate::sse::{self, Frame};
 use ops::{Op, PastHow, ReadHow, change, config, op};
 
 mod ops;
-
-/// Events that a page of the past holds at most.
-const PAGE: usize = 3;
+mod past;
 
 struct Model {
     hub: Hub,
@@ -220,47 +215,6 @@ impl Model {
         self.hub.snapshot_read(read, user, found, self.now);
         self.act();
         self.is_read = None;
-    }
-
-    fn ask_log(&self, question: PastQuestion) -> PastAnswer {
-        let past = |entry: &Entry| PastEvent {
-            seq: entry.seq,
-            epoch: EPOCH,
-            head: entry.event().unwrap().clone(),
-            payload: entry.payload.clone(),
-        };
-        match question {
-            PastQuestion::Page { community, after } => {
-                let left = self.log.left(community, after);
-                PastAnswer::Page(left.take(PAGE).map(past).collect())
-            }
-            PastQuestion::Newest(community) => {
-                let last = self.log.left(community, Seq::ZERO).last();
-                PastAnswer::Newest(last.map_or(Seq::ZERO, |last| last.seq))
-            }
-            PastQuestion::Event(seq) => {
-                let entry = self.log.get(seq);
-                PastAnswer::Event((!entry.is_gone()).then(|| past(entry)))
-            }
-            PastQuestion::Horizon => PastAnswer::Horizon(self.log.horizon()),
-            PastQuestion::Tail => PastAnswer::Tail(self.log.end()),
-        }
-    }
-
-    fn answer_past(&mut self, at: usize, how: PastHow) {
-        let (read, mut answer) = self.pasts.swap_remove(at);
-        match (how, &mut answer) {
-            (PastHow::Short(events), PastAnswer::Page(page)) => page.truncate(events),
-            (PastHow::Holed(at), PastAnswer::Page(page)) if at < page.len() => {
-                drop(page.remove(at))
-            }
-            (PastHow::Fails, _) => answer = PastAnswer::Failed,
-            (PastHow::Whole | PastHow::Short(_) | PastHow::Holed(_), _) => {}
-        }
-        self.is_past = true;
-        self.hub.past(read, answer, self.now);
-        self.act();
-        self.is_past = false;
     }
 
     fn connect(&mut self, user: UserId, resume: &Index, cursor: &Index, old_token: bool) {

@@ -4,8 +4,6 @@
 //! when a frame was written: `from` and `upto` are the hub's positions around that.
 
 use std::collections::BTreeSet;
-use std::iter::Peekable;
-use std::slice::Iter;
 
 use crier_domain::log::{AudienceTag, EventHead, Head};
 use crier_domain::{Cursor, Seq, Snapshot, UserId, receives};
@@ -13,6 +11,9 @@ use crier_hub::Resume;
 
 use crate::log::{EPOCH, Entry, Log};
 use crate::sse::Frame;
+use frames::Check;
+
+mod frames;
 
 /// A client and everything it read.
 #[derive(Debug)]
@@ -50,8 +51,6 @@ struct Expected {
     /// Or nothing.
     or_nothing: bool,
 }
-
-type Ahead<'a> = Peekable<Iter<'a, Expected>>;
 
 impl Client {
     pub(crate) fn is_open(&self) -> bool {
@@ -175,207 +174,6 @@ impl Client {
             assert!(id.epoch == EPOCH && id.seq > last, "{id:?} after {last}");
             last = id.seq;
         }
-    }
-}
-
-/// One client's frames against what the log says.
-struct Check<'a> {
-    client: &'a Client,
-    log: &'a Log,
-    /// The client takes up after here.
-    begun: Seq,
-    /// Its snapshot as of here counts for what is before, and changes after.
-    base: Seq,
-}
-
-impl Check<'_> {
-    fn all(&self, frames: &[Written], mut expected: Ahead<'_>) {
-        // It catches up until a frame is as far as the hub was.
-        let catching_up = self.begun < self.base;
-        let caught_up = frames.iter().position(|written| match &written.frame {
-            Frame::Reset { reason, .. } if reason != "lost" => true,
-            Frame::Event { id, .. } | Frame::Reset { id, .. } | Frame::Moved(id) => {
-                id.seq == written.upto
-            }
-            _ => false,
-        });
-        let live = match (catching_up, caught_up) {
-            (false, _) => 0,
-            (true, Some(at)) => at + 1,
-            (true, None) => frames.len(),
-        };
-        let (replayed, later) = frames.split_at(live);
-        for at in 0..replayed.len() {
-            self.replayed(&replayed[at..], &mut expected);
-        }
-        if catching_up && caught_up.is_none() {
-            let has_ended = matches!(frames.last().map(|last| &last.frame), Some(Frame::Bye(_)));
-            return assert!(
-                self.client.left.is_some() || has_ended,
-                "it never caught up"
-            );
-        }
-        self.live(later, expected);
-    }
-
-    /// The first of these frames, all written while the client catches up.
-    fn replayed(&self, frames: &[Written], expected: &mut Ahead<'_>) {
-        let Some(written) = frames.first() else {
-            return;
-        };
-        let frame = &written.frame;
-        let upto = match frame {
-            Frame::Beat | Frame::Bye(_) => return,
-            Frame::Event { id, .. } | Frame::Reset { id, .. } | Frame::Moved(id) => Some(id.seq),
-            _ => None,
-        };
-        while expected
-            .next_if(|next| {
-                upto.is_none_or(|upto| next.seq <= upto)
-                    && !next.any_of.contains(frame)
-                    && self.may_be_withheld(next, frames)
-            })
-            .is_some()
-        {}
-        if expected
-            .next_if(|next| next.any_of.contains(frame))
-            .is_some()
-        {
-            return self.is_allowed(written);
-        }
-        match frame {
-            Frame::Reset {
-                id,
-                reason,
-                communities,
-            } => self.reset(*id, reason, communities, written),
-            Frame::Moved(_) => {}
-            _ => panic!("{frame:?} instead of {:?}", expected.peek()),
-        }
-        let next = expected.peek();
-        assert!(
-            upto.is_none_or(|upto| next.is_none_or(|next| next.seq > upto)),
-            "{frame:?} skips {next:?}"
-        );
-    }
-
-    /// A reset that stands for more than one event.
-    fn reset(&self, id: Cursor, reason: &str, communities: &[i64], written: &Written) {
-        let events = self
-            .log
-            .entries
-            .iter()
-            .filter(|entry| entry.event().is_some());
-        match reason {
-            // Where it stands something is gone, which another user may have been meant by.
-            "lost" => {
-                let entry = self.log.get(id.seq);
-                let community = entry.event().unwrap().community.get();
-                assert!(entry.is_gone() && *communities == [community], "{id:?}");
-                return;
-            }
-            "behind" => {
-                let horizon = self.log.horizon();
-                assert!(horizon.is_none_or(|mark| mark > self.begun), "{horizon:?}");
-            }
-            "too_much" => {
-                let missed = events.filter(|event| event.seq > self.begun && event.seq <= id.seq);
-                assert!(missed.count() > self.client.resume_events);
-            }
-            _ => panic!("a reset for {reason}"),
-        }
-        assert!(id.seq == written.from || id.seq == written.upto);
-        assert_eq!(*communities, known(self.client.user, self.log, id.seq));
-    }
-
-    /// What is replayed is what the snapshot that stands then allows.
-    fn is_allowed(&self, written: &Written) {
-        let Frame::Event { id, .. } = &written.frame else {
-            return;
-        };
-        let entry = self.log.get(id.seq);
-        let head = entry.event().unwrap();
-        let from = written.from.max(self.base);
-        let allowed = self.standings(from, written.upto);
-        let mut allowed =
-            allowed.filter(|standing| receives(self.client.user, standing, head, &entry.named));
-        assert!(allowed.next().is_some(), "{id:?} is not for this user");
-    }
-
-    /// The user's snapshots that stood between two positions.
-    fn standings(&self, from: Seq, upto: Seq) -> impl Iterator<Item = &Snapshot> {
-        let user = self.client.user;
-        let first = self.log.standing(user, from).map(|(_, snapshot)| snapshot);
-        let later = self.log.entries.iter().filter(move |entry| {
-            entry.head == Head::Snapshot(user) && entry.seq > from && entry.seq <= upto
-        });
-        first.into_iter().chain(later.map(|entry| &entry.snapshot))
-    }
-
-    /// Whether the client, which catches up and next got these frames, need not have got this.
-    fn may_be_withheld(&self, next: &Expected, frames: &[Written]) -> bool {
-        let entry = self.log.get(next.seq);
-        let Some(head) = entry.event() else {
-            return false;
-        };
-        // Out of turn nothing goes, so nobody can know that it was there.
-        if next.or_nothing || entry.purged {
-            return true;
-        }
-        let user = self.client.user;
-        let upto = frames.first().map_or(self.base, |written| written.upto);
-        let mut later = self.standings(self.base.max(next.seq), upto);
-        if later.any(|standing| !receives(user, standing, head, &entry.named)) {
-            return true;
-        }
-        frames.iter().any(|written| match &written.frame {
-            Frame::Reset {
-                id, communities, ..
-            } => id.seq >= next.seq && communities.contains(&head.community.get()),
-            _ => false,
-        })
-    }
-
-    fn live(&self, frames: &[Written], mut expected: Ahead<'_>) {
-        for written in frames {
-            let frame = &written.frame;
-            match frame {
-                Frame::Beat => continue,
-                Frame::Moved(id) => {
-                    // All that stands before it has been read.
-                    while expected
-                        .next_if(|next| next.seq <= id.seq && next.or_nothing)
-                        .is_some()
-                    {}
-                    let next = expected.peek();
-                    assert!(
-                        next.is_none_or(|next| next.seq > id.seq),
-                        "{id:?} skips {next:?}"
-                    );
-                    continue;
-                }
-                Frame::Bye(reason) if reason == "unavailable" => {
-                    let purged = was_purged(self.client.user, self.log);
-                    return assert!(purged, "sent away for nothing");
-                }
-                _ => {}
-            }
-            while expected
-                .next_if(|next| next.or_nothing && !next.any_of.contains(frame))
-                .is_some()
-            {}
-            let next = expected.next();
-            assert!(
-                next.is_some_and(|next| next.any_of.contains(frame)),
-                "{frame:?} instead of {next:?}"
-            );
-            if matches!(frame, Frame::Bye(_)) {
-                return;
-            }
-        }
-        let upto = self.client.left.unwrap_or(self.log.end());
-        let missed = expected.find(|next| !next.or_nothing && next.seq <= upto);
-        assert!(missed.is_none(), "never came: {missed:?}");
     }
 }
 
