@@ -25,6 +25,9 @@ PATIENCE = 60  # seconds until everything is ready
 # not belong to this community". Everything else is checked.
 LEFT_OUT = "positive_data_acceptance"
 
+# Its body is lines, and Schemathesis makes one value; services/api/tests/it/sync.rs calls it.
+NOT_CALLED = "/api/sync"
+
 # The limits are for people, and this is none.
 SETTINGS = {
     "CRIER_LIMITS__USER_CALLS_PER_SECOND": "0",
@@ -80,7 +83,7 @@ def main():
                 token = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
                 print(f"\n##### as {caller}", flush=True)
                 run = [program, "run", f"{url}/api/openapi.json", "--header", f"Authorization: Bearer {token}"]
-                run += ["--exclude-checks", LEFT_OUT, "--no-color", *more]
+                run += ["--exclude-checks", LEFT_OUT, "--exclude-path", NOT_CALLED, "--no-color", *more]
                 if subprocess.run(run, cwd=data).returncode != 0:
                     failed.append(caller)
                 if up.poll() is not None:

@@ -75,33 +75,6 @@ impl Tx {
         Ok(OutboxId(row.number("id")?))
     }
 
-    /// Adds one row for each of these users, in one statement.
-    ///
-    /// # Errors
-    /// [`StoreError::NotLocked`] without the community's exclusive lock.
-    pub async fn outbox_users(
-        &self,
-        users: &[UserId],
-        community: CommunityId,
-    ) -> Result<Vec<(UserId, OutboxId)>, StoreError> {
-        self.needs_exclusive(community)?;
-        if users.is_empty() {
-            return Ok(Vec::new());
-        }
-        let sql = "INSERT INTO outbox (user_id, community_id, traceparent, created_at)
-            SELECT u.id, $2, $3, $4 FROM {ids:1} u ORDER BY u.id RETURNING id, user_id";
-        let values = values![
-            id_list(users),
-            community.get(),
-            self.trace.clone(),
-            now_ms()
-        ];
-        let rows = self.db.all(sql, values).await?;
-        self.added_rows();
-        rows.iter()
-            .map(|row| Ok((row.id("user_id")?, OutboxId(row.number("id")?))))
-            .collect()
-    }
     /// Adds "something about this user has changed wherever they are a member": one row for each of their
     /// communities, so that no later event of any passes the user's snapshot, and one without a community, which
     /// the relay takes first.

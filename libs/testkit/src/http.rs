@@ -3,7 +3,7 @@
 use anyhow::Context;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName};
 use hyper::{HeaderMap, Method, Request};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -105,7 +105,8 @@ impl HttpClient {
         self.answered(Method::DELETE, path, None).await
     }
 
-    /// Any call; a body, when given, is sent as it is and called JSON.
+    /// Any call; a body, when given, is sent as it is and called JSON, unless the client
+    /// has a `content-type` of its own.
     ///
     /// # Errors
     /// When the server can't be reached or does not answer within [`DEADLINE`].
@@ -124,7 +125,8 @@ impl HttpClient {
         for (name, value) in &self.headers {
             request = request.header(*name, value);
         }
-        if body.is_some() {
+        let has_own = |name: &HeaderName| self.headers.iter().any(|(own, _)| *own == name.as_str());
+        if body.is_some() && !has_own(&CONTENT_TYPE) {
             request = request.header(CONTENT_TYPE, "application/json");
         }
         self.send(request.body(Full::new(body.unwrap_or_default()))?)

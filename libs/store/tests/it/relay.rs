@@ -128,7 +128,9 @@ on_both! {
         for _ in 0..3 {
             publish(&store, community).await;
             let tx = store.begin(Locks::new().exclusive(community), None).await.unwrap();
-            tx.outbox_users(&[id(3), id(1)], community).await.unwrap();
+            for user in [3, 1] {
+                tx.outbox_user(id(user), community).await.unwrap();
+            }
             tx.commit().await.unwrap();
         }
         let all = ids(&store.unsent(100).await.unwrap());
@@ -242,14 +244,18 @@ on_both! {
         const MANY: i64 = 70_000;
         let store = db.store().await;
         let people: Vec<UserId> = (1..=MANY).map(id).collect();
-        let tx = store.begin(Locks::new().exclusive(id(45)), None).await.unwrap();
-        let rows = tx.outbox_users(&people, id(45)).await.unwrap();
-        tx.commit().await.unwrap();
+        let raw = db.raw().await;
+        raw.run(&format!(
+            "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {MANY})
+            INSERT INTO outbox (user_id, created_at) SELECT i, 1 FROM n"
+        ))
+        .await;
+        let rows = raw.numbers("SELECT id FROM outbox ORDER BY id").await;
         assert_eq!(rows.len(), people.len());
         let snapshots = store.snapshots(&people).await.unwrap();
         assert_eq!(snapshots.iter().map(|(user, _)| *user).collect::<Vec<_>>(), people);
         let term = lead(&store).await;
-        let sent: Vec<_> = rows.iter().map(|(_, row)| (*row, Seq(3))).collect();
+        let sent: Vec<_> = rows.iter().map(|row| (OutboxId(*row), Seq(3))).collect();
         assert!(store.mark_sent(term, &sent, at(3)).await.unwrap());
         assert_eq!(store.count_unsent().await.unwrap(), 0);
         let found: Vec<_> = (0..MANY).map(|_| (EventId::new(), Seq(4))).collect();

@@ -73,6 +73,14 @@ impl<S: Send + std::marker::Sync> FromRequest<S> for Incoming {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        let kind = request.headers().get(CONTENT_TYPE);
+        let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        // Parameters, such as a charset, say nothing that JSON doesn't.
+        let kind = kind.split(';').next().unwrap_or_default().trim();
+        if !kind.eq_ignore_ascii_case(NDJSON) {
+            let detail = "A body with Content-Type: application/x-ndjson is needed.";
+            return Err(Problem::unsupported_media_type(detail));
+        }
         Ok(Self(request.into_body()))
     }
 }
@@ -92,6 +100,7 @@ impl IntoResponse for Outgoing {
 impl Describe for Incoming {
     fn describe(operation: &mut Operation<'_>) {
         operation.takes::<Line>(NDJSON);
+        operation.refuses(&[415]);
     }
 }
 

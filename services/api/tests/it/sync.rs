@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crier_testkit::wait_for;
+use crier_testkit::{HttpClient, wait_for};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpSocket, TcpStream};
@@ -81,6 +81,12 @@ async fn sync(service: &Service, body: &[u8]) -> (Vec<Value>, Value) {
     }
     upload.finish().await;
     upload.rest().await
+}
+
+/// The backend, whose bodies are lines.
+fn lines(service: &Service) -> HttpClient {
+    let kind = "application/x-ndjson; charset=utf-8";
+    service.backend().with_header("content-type", kind)
 }
 
 fn body(lines: &[Value]) -> Vec<u8> {
@@ -241,7 +247,7 @@ async fn what_came_before_the_connection_broke_stays() {
         (answer.status == 200).then_some(())
     })
     .await;
-    let other = service.backend().post("/api/sync", &user(1)).await;
+    let other = lines(&service).post("/api/sync", &user(1)).await;
     let refused = expect(&other, 429);
     assert!(
         refused["detail"]
@@ -252,7 +258,7 @@ async fn what_came_before_the_connection_broke_stays() {
     assert_eq!(other.header("retry-after"), "5");
     drop(upload);
     wait_for("the place to be free", async || {
-        let answer = service.backend().post("/api/sync", &user(5)).await;
+        let answer = lines(&service).post("/api/sync", &user(5)).await;
         (answer.status == 200).then_some(())
     })
     .await;
@@ -337,4 +343,17 @@ async fn statements_grow_with_batches_and_not_with_lines() {
         );
         service.end().await;
     }
+}
+
+#[tokio::test]
+async fn only_lines_of_json_are_taken_for_such() {
+    let service = Service::start().await;
+    let backend = service.backend();
+    expect(&backend.post("/api/sync/", &user(1)).await, 415);
+    let nothing = backend.call(http::Method::POST, "/api/sync/", None).await;
+    expect(&nothing.unwrap(), 415);
+    let sent = lines(&service).post("/api/sync/", &user(1)).await;
+    let done = json!({"done": true, "lines": 1, "ok": 1, "failed": 0, "changed": 1});
+    assert_eq!(*expect(&sent, 200), done);
+    service.end().await;
 }
