@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use crier_testkit::{DEADLINE, tools};
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader, Lines};
+use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
 /// A process of the real binary, killed when dropped.
@@ -16,6 +16,7 @@ pub(crate) struct Process {
 /// How a process ended.
 pub(crate) struct Outcome {
     pub(crate) success: bool,
+    pub(crate) stdout: String,
     pub(crate) stderr: String,
 }
 
@@ -99,17 +100,18 @@ impl Process {
 
 /// Runs a command that is expected to end by itself.
 pub(crate) async fn outcome(command: &mut Command) -> Outcome {
-    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
-    let mut stderr = child.stderr.take().unwrap();
-    let mut text = String::new();
-    let ended = tokio::time::timeout(DEADLINE, async {
-        stderr.read_to_string(&mut text).await.unwrap();
-        child.wait().await.unwrap()
-    });
-    let status = ended.await.expect("the process ends in time");
+    whole(command.stderr(Stdio::piped()).spawn().unwrap()).await
+}
+
+/// Waits for the end of a process whose two outputs are pipes.
+pub(crate) async fn whole(child: Child) -> Outcome {
+    let ended = tokio::time::timeout(DEADLINE, child.wait_with_output()).await;
+    let output = ended.expect("the process ends in time").unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     Outcome {
-        success: status.success(),
-        stderr: text,
+        success: output.status.success(),
+        stdout: text(&output.stdout),
+        stderr: text(&output.stderr),
     }
 }
 

@@ -14,6 +14,7 @@
 //! | [`auth`] | forged, expired and foreign tokens; tickets, cookies and their pages |
 //! | [`permissions`] | with the fleet's NATS users only the relay writes the log |
 //! | [`traces`] | one trace from the request to both gateways |
+//! | [`sync`] | `crier sync` as its users know it: a file, a pipe, refusals |
 //! | [`up`] | `crier up` as its users know it: start, kill, start again, refusals |
 //! | [`page`] | the demo page in Chromium, two users on two gateways |
 //! | [`tidy`] | what the architecture forbids |
@@ -39,6 +40,7 @@ mod removal;
 mod resume;
 mod scenarios;
 mod stream;
+mod sync;
 mod tidy;
 mod traces;
 mod up;

@@ -75,7 +75,7 @@ pub enum ConfigError {
 /// Loads `T` from the defaults, the file if one is given, and this process's environment.
 ///
 /// `T` and its groups should `deny_unknown_fields`: a misspelt key is then an error wherever it stands.
-/// Variables named `CRIER_TEST_*` belong to the tests and are skipped.
+/// Variables named `CRIER_TEST_*` belong to the tests, `CRIER_TOKEN` to `crier sync`: they are skipped.
 ///
 /// # Errors
 /// [`ConfigError`], the first thing found wrong.

@@ -4,11 +4,13 @@
 //! |---|---|
 //! | `up` | [`up`]: everything on one machine, with what [`embedded`] makes for it |
 //! | `api`, `gateway`, `migrate` | [`services`]: one service each, for a fleet |
+//! | `sync` | [`sync`]: an application's own data, sent to the API service |
 //! | `token` | [`token`] |
 
 mod config;
 mod embedded;
 mod services;
+mod sync;
 mod token;
 mod up;
 
@@ -38,6 +40,8 @@ enum Command {
     Gateway,
     /// Brings the database's schema up to date.
     Migrate,
+    /// Sends a file of changes (lines of JSON) to the API service: what an application that keeps its own data has.
+    Sync(sync::Arguments),
     /// Prints a token, signed with the configured secret or the data directory's.
     Token(token::Arguments),
     /// Becomes the nats-server of `crier up`.
@@ -67,6 +71,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Api => services::api(config::load(file)?),
         Command::Gateway => services::gateway(config::load(file)?),
         Command::Migrate => services::migrate(&config::load(file)?),
+        Command::Sync(arguments) => sync::run(file, &arguments),
         Command::Token(arguments) => token::print(&config::load(file)?, &arguments),
         Command::BecomeNatsServer {
             parent,

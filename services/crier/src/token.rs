@@ -1,6 +1,6 @@
 //! `crier token`: a token for trying things out, and for an application's backend.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use clap::Args;
@@ -30,18 +30,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn print(config: &Config, arguments: &Arguments) -> anyhow::Result<()> {
-    let mut auth = config.auth.clone();
-    if auth.secret.is_none() {
-        let path = arguments.data_dir.join(JWT_SECRET);
-        let secret = std::fs::read_to_string(&path).with_context(|| {
-            format!(
-                "no auth.secret is configured and {} can't be read; run `crier up` once or set CRIER_AUTH__SECRET",
-                path.display()
-            )
-        })?;
-        auth.secret = Some(Secret::new(secret.trim()));
-    }
-    let signer = Signer::new(&auth)?;
+    let signer = signer(config, &arguments.data_dir)?;
     let ttl = arguments.ttl.get();
     let token = match (arguments.user_id, &arguments.scope) {
         (Some(id), None) => signer.sign_user(id, &arguments.username, ttl)?,
@@ -51,4 +40,23 @@ pub(crate) fn print(config: &Config, arguments: &Arguments) -> anyhow::Result<()
     };
     println!("{token}");
     Ok(())
+}
+
+/// Signs with the configured secret, else with the data directory's.
+///
+/// # Errors
+/// One sentence, when there is neither or it can't sign.
+pub(crate) fn signer(config: &Config, data_dir: &Path) -> anyhow::Result<Signer> {
+    let mut auth = config.auth.clone();
+    if auth.secret.is_none() {
+        let path = data_dir.join(JWT_SECRET);
+        let secret = std::fs::read_to_string(&path).with_context(|| {
+            format!(
+                "no auth.secret is configured and {} can't be read; run `crier up` once or set CRIER_AUTH__SECRET",
+                path.display()
+            )
+        })?;
+        auth.secret = Some(Secret::new(secret.trim()));
+    }
+    Ok(Signer::new(&auth)?)
 }

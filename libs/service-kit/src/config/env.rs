@@ -12,6 +12,8 @@ use super::ConfigError;
 
 const PREFIX: &str = "CRIER_";
 const TEST_PREFIX: &str = "CRIER_TEST_";
+/// Whom `crier sync` calls as: no setting of a service, but exported where services are started too.
+const TOKEN: &str = "CRIER_TOKEN";
 const SEPARATOR: &str = "__";
 
 /// One variable and how it is read at the moment.
@@ -85,7 +87,7 @@ pub(super) fn variables(
     let mut found = Vec::new();
     for (name, raw) in environment {
         let lossy = name.to_string_lossy().into_owned();
-        if !lossy.starts_with(PREFIX) || lossy.starts_with(TEST_PREFIX) {
+        if !lossy.starts_with(PREFIX) || lossy.starts_with(TEST_PREFIX) || lossy == TOKEN {
             continue;
         }
         let (Ok(name), Ok(raw)) = (name.into_string(), raw.into_string()) else {
