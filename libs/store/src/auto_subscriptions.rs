@@ -59,7 +59,18 @@ impl Cause {
         )
     }
 
-    fn list(&self) -> String {
+    /// The statement that asks who lacks how many subscriptions.
+    pub(crate) fn lacking(&self) -> String {
+        format!(
+            "SELECT m.user_id, m.community_id, COUNT(*) AS n {}
+            LEFT JOIN subscriptions s ON s.user_id = m.user_id AND s.community_article_id = ca.id
+            WHERE s.id IS NULL OR s.ended_by = 'system'
+            GROUP BY m.user_id, m.community_id ORDER BY m.user_id, m.community_id",
+            self.concerned()
+        )
+    }
+
+    pub(crate) fn list(&self) -> String {
         match self {
             Self::Published(list) => pair_list(list.iter().map(|(c, a)| (c.get(), a.get()))),
             Self::Promoted(list) => pair_list(list.iter().map(|(c, u)| (c.get(), u.get()))),
@@ -153,14 +164,7 @@ impl Tx {
 
     /// Who lacks how many subscriptions, by ascending user.
     async fn lacking(&self, cause: &Cause) -> Result<Vec<Lacking>, StoreError> {
-        let sql = format!(
-            "SELECT m.user_id, m.community_id, COUNT(*) AS n {}
-            LEFT JOIN subscriptions s ON s.user_id = m.user_id AND s.community_article_id = ca.id
-            WHERE s.id IS NULL OR s.ended_by = 'system'
-            GROUP BY m.user_id, m.community_id ORDER BY m.user_id, m.community_id",
-            cause.concerned()
-        );
-        let rows = self.db.all(&sql, values![cause.list()]).await?;
+        let rows = self.db.all(&cause.lacking(), values![cause.list()]).await?;
         let read = |row: &Row| -> Result<_, StoreError> {
             Ok(Lacking {
                 community: row.id("community_id")?,

@@ -37,6 +37,8 @@ mod migrate;
 pub mod mirror;
 pub mod model;
 pub mod outbox;
+#[cfg(test)]
+mod plans;
 pub mod relay;
 pub mod repeats;
 mod sql;

@@ -16,6 +16,8 @@ use crier_domain::{Epoch, Seq};
 use uuid::Uuid;
 
 pub use backlog::{OutboxChange, OutboxRow, UserBacklog};
+#[cfg(test)]
+pub(crate) use snapshots::SNAPSHOTS;
 
 use crate::error::StoreError;
 use crate::sql::{millis, values};

@@ -157,10 +157,11 @@ impl Db {
 /// | `{events:n}` | a table of events, in the columns that the outbox has, and their `place` in the JSON list `$n` |
 /// | `{for_update:t}` | the rows of `t` are locked against all others (PostgreSQL; SQLite has one writer anyhow) |
 /// | `{key_share:t}` | the rows of `t` are locked against those who delete them (the same) |
+/// | `{among:n a.b}` | AND the whole number `a.b` is one of the JSON list `$n` (PostgreSQL, which else might read all of a table `a` that is joined to the list; SQLite always searches) |
 /// | `{behind:o,c,i,j}` | the outbox rows `o` of community `c` with ids between `i` and `j`, or beyond `i` alone |
 /// | `{found:n}` | a table of two columns `event_id`, `seq`: the JSON list `$n` of pairs of a UUID and a whole number |
 /// | `{rows:n a b:text}` | a table of the columns `a`, a whole number, and `b`, a text: the JSON list `$n` of lists of their values |
-fn dialect(backend: DbBackend, sql: &str) -> String {
+pub(crate) fn dialect(backend: DbBackend, sql: &str) -> String {
     let dialect = Dialect {
         postgres: backend == DbBackend::Postgres,
     };
@@ -196,6 +197,11 @@ impl Dialect {
             "for_update" => return self.either(&format!("FOR UPDATE OF {n}"), ""),
             "key_share" => return self.either(&format!("FOR KEY SHARE OF {n}"), ""),
             "behind" => return self.behind(n),
+            "among" => {
+                let ids = self.render("ids", n, "");
+                let among = format!("AND {names} = ANY (ARRAY(SELECT id FROM {ids} i))");
+                return self.either(&among, "");
+            }
             "ids" => "CAST(CAST(e.value AS TEXT) AS BIGINT) AS id".to_owned(),
             "pairs" => format!("{} AS a, {} AS b", number(0), number(1)),
             "found" => format!("{} AS event_id, {} AS seq", self.uuid(0), number(1)),

@@ -34,6 +34,19 @@ pub enum SubscribedHow {
 const COLUMNS: &str =
     "id, user_id, community_article_id, community_id, article_id, is_active, subscribed_at";
 
+/// What user `$1` follows in the `$3` communities after `$2`.
+pub(crate) const FOLLOWED: &str =
+    "SELECT s.community_id, c.name, m.role, s.article_id, a.title, a.slug,
+        s.community_article_id, s.id
+    FROM subscriptions s
+    JOIN communities c ON c.id = s.community_id
+    JOIN articles a ON a.id = s.article_id
+    JOIN memberships m ON m.community_id = s.community_id AND m.user_id = s.user_id
+    WHERE s.user_id = $1 AND s.is_active AND s.community_id IN (
+        SELECT DISTINCT community_id FROM subscriptions
+        WHERE user_id = $1 AND is_active AND community_id > $2 ORDER BY community_id LIMIT $3)
+    ORDER BY s.community_id, s.article_id";
+
 impl Reader {
     /// A subscription of this user; another's counts as none.
     ///
@@ -76,19 +89,9 @@ impl Reader {
         user: UserId,
         page: Page<CommunityId>,
     ) -> Result<Vec<FollowedCommunity>, StoreError> {
-        let sql = "SELECT s.community_id, c.name, m.role, s.article_id, a.title, a.slug,
-                s.community_article_id, s.id
-            FROM subscriptions s
-            JOIN communities c ON c.id = s.community_id
-            JOIN articles a ON a.id = s.article_id
-            JOIN memberships m ON m.community_id = s.community_id AND m.user_id = s.user_id
-            WHERE s.user_id = $1 AND s.is_active AND s.community_id IN (
-                SELECT DISTINCT community_id FROM subscriptions
-                WHERE user_id = $1 AND is_active AND community_id > $2 ORDER BY community_id LIMIT $3)
-            ORDER BY s.community_id, s.article_id";
         let after = page.after.map_or(0, i64::from);
         let values = values![user.get(), after, i64::from(page.limit)];
-        let rows = self.db.all(sql, values).await?;
+        let rows = self.db.all(FOLLOWED, values).await?;
         let mut communities: Vec<FollowedCommunity> = Vec::new();
         for row in &rows {
             let community_id = row.id("community_id")?;

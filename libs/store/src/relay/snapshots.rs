@@ -9,6 +9,18 @@ use crate::error::StoreError;
 use crate::sql::{id_list, values};
 use crate::store::Reader;
 
+/// Everything that the users `$1` may receive. Rows of public communities come without `community_id` and are passed
+/// over.
+pub(crate) const SNAPSHOTS: &str =
+    "SELECT u.id AS user_id, COALESCE(p.not_before, 0) AS not_before, c.id AS community_id,
+        m.fence AS since, s.article_id, s.fence
+    FROM {ids:1} u
+    LEFT JOIN users p ON p.id = u.id {among:1 p.id}
+    LEFT JOIN memberships m ON m.user_id = u.id {among:1 m.user_id}
+    LEFT JOIN communities c ON c.id = m.community_id AND c.kind <> 'public'
+    LEFT JOIN subscriptions s
+        ON s.user_id = u.id {among:1 s.user_id} AND s.community_id = c.id AND s.is_active";
+
 impl Reader {
     /// The snapshots of these users, from one statement and so of one moment. Every user asked for is in the answer,
     /// by ascending id and once, with an empty snapshot where nothing is followed.
@@ -16,21 +28,11 @@ impl Reader {
     /// # Errors
     /// When the database fails.
     pub async fn snapshots(&self, users: &[UserId]) -> Result<Vec<(UserId, Snapshot)>, StoreError> {
-        // Rows of public communities come without `community_id` and are passed over.
-        let sql =
-            "SELECT u.id AS user_id, COALESCE(p.not_before, 0) AS not_before, c.id AS community_id,
-                m.fence AS since, s.article_id, s.fence
-            FROM {ids:1} u
-            LEFT JOIN users p ON p.id = u.id
-            LEFT JOIN memberships m ON m.user_id = u.id
-            LEFT JOIN communities c ON c.id = m.community_id AND c.kind <> 'public'
-            LEFT JOIN subscriptions s
-                ON s.user_id = u.id AND s.community_id = c.id AND s.is_active";
         let mut snapshots: BTreeMap<UserId, Snapshot> = users
             .iter()
             .map(|user| (*user, Snapshot::default()))
             .collect();
-        for row in self.db.all(sql, values![id_list(users)]).await? {
+        for row in self.db.all(SNAPSHOTS, values![id_list(users)]).await? {
             let snapshot = snapshots.entry(row.id("user_id")?).or_default();
             snapshot.not_before = row.number("not_before")? / 1000;
             let Some(community) = row.maybe_id::<CommunityId>("community_id")? else {

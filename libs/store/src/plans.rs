@@ -1,0 +1,209 @@
+//! What the databases do for the questions that grow with the platform, on 1,000,000 subscriptions of 10,000 users:
+//! index searches, of no more than the answer needs.
+//!
+//! `cargo test -p crier-store plans -- --nocapture` prints the plans.
+
+use crier_domain::{ArticleId, CommunityId, UserId};
+use crier_testkit::Postgres;
+use sea_orm::{
+    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, Statement,
+};
+
+use crate::auto_subscriptions::Cause;
+use crate::config::DatabaseConfig;
+use crate::relay::SNAPSHOTS;
+use crate::sql::dialect;
+use crate::store::Store;
+use crate::subscriptions::FOLLOWED;
+
+/// Who follows this article in this community: the question that the system which Crier replaces asked for every
+/// event. Crier doesn't ask it, but whoever looks after the data does.
+const SUBSCRIBERS: &str = "SELECT user_id FROM subscriptions
+    WHERE community_article_id = $1 AND community_id = $2 AND is_active";
+
+/// Each user is in 10 of 1,000 communities, every twentieth as an admin of one, and follows 10 articles in each; each article has 100 followers.
+const FILL: &[&str] = &[
+    "INSERT INTO users (id, username, created_at) SELECT i + 1, 'user', 0 FROM n WHERE i < 10000",
+    "INSERT INTO communities (id, name, kind) SELECT i + 1, 'community', 'private' FROM n WHERE i < 1000",
+    "INSERT INTO articles (id, title, slug, abstract, submitter_id)
+        SELECT i + 1, 'article', CAST(i AS TEXT), '', 1 FROM n WHERE i < 10000",
+    "INSERT INTO community_articles (id, community_id, article_id, status, submitter_id, created_at)
+        SELECT i + 1, i / 10 + 1, i + 1, 'published', 1, 0 FROM n WHERE i < 10000",
+    "INSERT INTO memberships (community_id, user_id, role, fence, joined_at)
+        SELECT (i / 10 + i % 10 * 97) % 1000 + 1, i / 10 + 1,
+            CASE WHEN i % 200 = 0 THEN 'admin' ELSE 'member' END, 1, 0 FROM n WHERE i < 100000",
+    "INSERT INTO subscriptions (user_id, community_article_id, community_id, article_id, is_active, fence,
+            subscribed_at)
+        SELECT u + 1, c * 10 + a + 1, c + 1, c * 10 + a + 1, TRUE, 2, 0 FROM (
+            SELECT i / 100 AS u, (i / 100 + i / 10 % 10 * 97) % 1000 AS c, i % 10 AS a FROM n) s",
+];
+
+/// The numbers from 0 on, for [`FILL`].
+const NUMBERS: &str =
+    "WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 999999)";
+
+/// A question, with its values as they are written and how many rows its answer has.
+struct Question {
+    what: &'static str,
+    sql: String,
+    values: Vec<String>,
+    rows: u64,
+}
+
+fn questions() -> Vec<Question> {
+    let question = |what, sql: &str, values: &[&str], rows| Question {
+        what,
+        sql: sql.to_owned(),
+        values: values.iter().map(|value| (*value).to_owned()).collect(),
+        rows,
+    };
+    let many = "'[1,800,1600,2400,3200,4000,4800,5600,6400,7200,8000,8800,9600,9700,9800,9900]'";
+    let (community, user) = (
+        CommunityId::try_from(78).unwrap(),
+        UserId::try_from(4711).unwrap(),
+    );
+    // All have what they may lack, so there is nothing in the answers.
+    let automatic = |what, cause: Cause| Question {
+        what,
+        sql: cause.lacking(),
+        values: vec![format!("'{}'", cause.list())],
+        rows: 0,
+    };
+    let published = Cause::Published(vec![(community, ArticleId::try_from(777).unwrap())]);
+    let promoted = Cause::Promoted(vec![(community, user)]);
+    vec![
+        question("what a user follows", FOLLOWED, &["4711", "0", "50"], 100),
+        question("a user's snapshot", SNAPSHOTS, &["'[4711]'"], 100),
+        question("the snapshots of 16 users", SNAPSHOTS, &[many], 1_600),
+        question("who follows an article", SUBSCRIBERS, &["777", "78"], 100),
+        automatic("who lacks a published article", published),
+        automatic("what a new admin lacks", promoted),
+    ]
+}
+
+/// A database with the schema, filled; one connection, so that its settings stay.
+async fn filled(url: &str) -> DatabaseConnection {
+    let store = Store::connect(&DatabaseConfig::new(url)).await.unwrap();
+    store.migrate().await.unwrap();
+    let mut options = ConnectOptions::new(url);
+    options.max_connections(1).sqlx_logging(false);
+    let db = Database::connect(options).await.unwrap();
+    // The rows fit together; to ask for each whether they do takes longer than all the rest.
+    let unchecked = match db.get_database_backend() {
+        DbBackend::Postgres => "SET session_replication_role = replica",
+        _ => "PRAGMA foreign_keys = OFF",
+    };
+    db.execute_unprepared(unchecked).await.unwrap();
+    for rows in FILL {
+        // INSERT … WITH: both databases know it in this order.
+        let (into, select) = rows.split_once("SELECT").unwrap();
+        let sql = format!("{into} {NUMBERS} SELECT{select}");
+        db.execute_unprepared(&sql).await.unwrap();
+    }
+    db
+}
+
+/// One column of all rows, as lines.
+async fn lines(db: &DatabaseConnection, sql: &str, column: &str) -> Vec<String> {
+    let statement = Statement::from_string(db.get_database_backend(), sql);
+    let rows = db.query_all_raw(statement).await.unwrap();
+    let line = |row: &sea_orm::QueryResult| row.try_get("", column).unwrap();
+    rows.iter().map(line).collect()
+}
+
+/// The number behind this word.
+fn number(line: &str, word: &str) -> Option<u64> {
+    let (_, behind) = line.split_once(word)?;
+    let digits = behind.split(|c: char| !c.is_ascii_digit()).next();
+    digits?.parse().ok()
+}
+
+/// The pages that a plan's root touched, and the rows that it gave.
+fn cost(plan: &[String]) -> (u64, u64) {
+    let actual = plan.first().and_then(|root| root.split_once("(actual"));
+    let rows = number(actual.unwrap().1, "rows=").unwrap();
+    let buffers = plan.iter().find(|line| line.contains("Buffers:")).unwrap();
+    let pages = ["hit=", "read="].map(|word| number(buffers, word).unwrap_or_default());
+    (pages.iter().sum(), rows)
+}
+
+#[tokio::test]
+async fn postgres_searches_indexes() {
+    let database = Postgres::database().await;
+    let db = filled(&database.url()).await;
+    // A new database has no statistics; one in use has, and keeps plans for any value.
+    for state in ["", "ANALYZE", "SET plan_cache_mode = force_generic_plan"] {
+        db.execute_unprepared(state).await.unwrap();
+        for Question {
+            what,
+            sql,
+            values,
+            rows,
+        } in questions()
+        {
+            let sql = dialect(DbBackend::Postgres, &sql);
+            let prepare = format!("PREPARE question AS {sql}");
+            db.execute_unprepared(&prepare).await.unwrap();
+            let execute = format!("EXECUTE question ({})", values.join(", "));
+            let explain = format!("EXPLAIN (ANALYZE, BUFFERS) {execute}");
+            let plan = lines(&db, &explain, "QUERY PLAN").await;
+            db.execute_unprepared("DEALLOCATE question").await.unwrap();
+            println!("\nPostgreSQL, {what} ({state})\n{}", plan.join("\n"));
+
+            for table in ["subscriptions", "memberships", "users"] {
+                let scan = format!("Seq Scan on {table}");
+                let scans = plan.iter().any(|line| line.contains(&scan));
+                assert!(!scans, "{what} ({state}) walks all {table}");
+            }
+            let (pages, found) = cost(&plan);
+            assert_eq!(found, rows, "{what}");
+            // A row of the answer may stand on a page of its own in each of four tables, behind three of an index.
+            assert!(
+                pages < 16 * rows.max(100),
+                "{what} ({state}) touches {pages} pages for {rows} rows"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn sqlite_searches_indexes() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}", folder.path().join("crier.db").display());
+    let db = filled(&url).await;
+    for state in ["", "ANALYZE"] {
+        db.execute_unprepared(state).await.unwrap();
+        for Question {
+            what,
+            sql,
+            values,
+            rows,
+        } in questions()
+        {
+            let mut sql = dialect(DbBackend::Sqlite, &sql);
+            for (i, value) in values.iter().enumerate() {
+                sql = sql.replace(&format!("${}", i + 1), value);
+            }
+            let plan = lines(&db, &format!("EXPLAIN QUERY PLAN {sql}"), "detail").await;
+            println!("\nSQLite, {what} ({state})\n{}", plan.join("\n"));
+
+            // `e` is the list of ids that was asked for; everything else is searched.
+            let scan = plan
+                .iter()
+                .find(|step| step.starts_with("SCAN") && !step.starts_with("SCAN e"));
+            assert_eq!(scan, None, "{what} ({state})");
+            let count = Statement::from_string(
+                DbBackend::Sqlite,
+                format!("SELECT count(*) AS n FROM ({sql})"),
+            );
+            let found: i64 = db
+                .query_one_raw(count)
+                .await
+                .unwrap()
+                .unwrap()
+                .try_get("", "n")
+                .unwrap();
+            assert_eq!(found.unsigned_abs(), rows, "{what}");
+        }
+    }
+}
