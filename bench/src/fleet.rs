@@ -5,7 +5,11 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use crier_testkit::tools;
+use bytes::Bytes;
+use crier_testkit::{HttpClient, tools};
+use http::Request;
+use http_body_util::Full;
+use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
@@ -66,6 +70,15 @@ impl Process {
             .context("the process said nothing")?
     }
 
+    /// Memory that is resident, in bytes.
+    pub(crate) fn resident(&self) -> anyhow::Result<u64> {
+        let pid = self.child.id().context("it runs")?;
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kilobytes = line.context("VmRSS")?.trim().trim_end_matches(" kB");
+        Ok(kilobytes.parse::<u64>()? * 1024)
+    }
+
     /// Ends it as Ctrl-C would, and waits.
     pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
         let pid = self.child.id().context("it runs")?;
@@ -78,4 +91,22 @@ impl Process {
             .context("it does not end")??;
         Ok(())
     }
+}
+
+/// Has the API service take these lines, as `crier sync` does; all of them have to fit.
+pub(crate) async fn mirror(api: &str, token: &str, lines: String) -> anyhow::Result<()> {
+    let request = Request::post(format!("{api}/api/sync/"))
+        .header("authorization", format!("Bearer {token}"))
+        .header("content-type", "application/x-ndjson")
+        .body(Full::new(Bytes::from(lines)))?;
+    let answer = HttpClient::new(api).send(request).await?;
+    let text = answer.text();
+    let last: Value = serde_json::from_str(text.lines().last().unwrap_or_default())?;
+    ensure!(
+        answer.status == 200 && last["failed"] == 0,
+        "sync: {} {}",
+        answer.status,
+        text.lines().take(3).collect::<Vec<_>>().join("\n")
+    );
+    Ok(())
 }

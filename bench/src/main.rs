@@ -4,6 +4,8 @@
 //! |---|---|
 //! | [`startup`] | from `crier up` to ready |
 //! | [`latency`] | from the POST to the frame at the client, split by hop |
+//! | [`calls`] | calls a second beside the bare database that does the same statements |
+//! | [`bulk`] | a mirror of 100,000 memberships, an article with 10,000 followers, and comments in the middle of both |
 //! | [`fleet`] | what both start: processes of the real binary |
 #![allow(
     clippy::expect_used,
@@ -12,6 +14,8 @@
     reason = "a measurement that went wrong ends at once, by name; only JSON and sorted samples are indexed"
 )]
 
+mod bulk;
+mod calls;
 mod fleet;
 mod latency;
 mod startup;
@@ -29,6 +33,10 @@ struct Cli {
 enum What {
     /// From the POST to the frame, on SQLite and PostgreSQL.
     Latency(latency::Arguments),
+    /// Calls a second, as a ratio to the bare database.
+    Calls(calls::Arguments),
+    /// Bulk changes, and what they do to the events behind them.
+    Bulk(bulk::Arguments),
     /// From `crier up` to ready.
     Startup,
 }
@@ -37,10 +45,14 @@ enum What {
 async fn main() -> anyhow::Result<()> {
     match Cli::parse().what {
         Some(What::Latency(arguments)) => latency::measure(&arguments).await,
+        Some(What::Calls(arguments)) => calls::measure(&arguments).await,
+        Some(What::Bulk(arguments)) => bulk::measure(&arguments).await,
         Some(What::Startup) => startup::measure().await,
         None => {
             startup::measure().await?;
-            latency::measure(&latency::Arguments::default()).await
+            latency::measure(&latency::Arguments::default()).await?;
+            calls::measure(&calls::Arguments::default()).await?;
+            bulk::measure(&bulk::Arguments::default()).await
         }
     }
 }

@@ -1,0 +1,363 @@
+//! Bulk changes: a mirror of 100,000 memberships, and an article published to 10,000. How fast they are, whether memory
+//! stays flat, and what they do to comments that are written in the middle of them.
+
+mod talk;
+
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, ensure};
+use clap::Args;
+use crier_domain::Keys;
+use crier_service_kit::auth::{AuthConfig, Signer};
+use crier_service_kit::config::Secret;
+use crier_testkit::{HttpClient, NatsServer, Postgres};
+use serde_json::json;
+use tokio::sync::watch;
+
+use crate::fleet::{Process, mirror};
+use talk::Talk;
+
+/// The load.
+#[derive(Args, Clone)]
+pub(crate) struct Arguments {
+    /// Memberships in the file, 100 in each community.
+    #[arg(long, default_value_t = 100_000)]
+    memberships: i64,
+    /// Admins of the community whose article is published.
+    #[arg(long, default_value_t = 10_000)]
+    admins: i64,
+}
+
+impl Default for Arguments {
+    fn default() -> Self {
+        Self {
+            memberships: 100_000,
+            admins: 10_000,
+        }
+    }
+}
+
+const SECRET: &str = "a secret that measures and protects nothing";
+/// Nothing of the mirrored file is in it.
+const QUIET: i64 = 1;
+/// The mirrored file adds members to it.
+const BUSY: i64 = 2;
+/// Has as many admins as there are to be.
+const LARGE: i64 = 3;
+/// The first of those that the file makes.
+const FIRST: i64 = 1_000;
+const MEMBERS_EACH: i64 = 100;
+/// Members of the busy community that the file adds, spread over all of it.
+const BUSY_EVERY: i64 = 50;
+/// Speaks in the quiet and in the busy community.
+const AUTHOR: i64 = 900_001;
+/// Listens there.
+const READER: i64 = 900_002;
+const PATIENCE: Duration = Duration::from_secs(600);
+
+pub(crate) async fn measure(arguments: &Arguments) -> anyhow::Result<()> {
+    println!("## Bulk changes, and comments in the middle of them\n");
+    let data = tempfile::tempdir()?;
+    let sqlite = format!("sqlite://{}", data.path().join("crier.db").display());
+    on(arguments, "SQLite", &sqlite).await?;
+    let postgres = Postgres::durable().await;
+    on(arguments, "PostgreSQL", &postgres.url()).await
+}
+
+async fn on(arguments: &Arguments, name: &str, database: &str) -> anyhow::Result<()> {
+    println!("### {name}\n");
+    let fleet = Fleet::start(database).await?;
+    fleet.introduce().await?;
+    let mut talk = Talk::begin(
+        &fleet.api_url,
+        &fleet.gateway_url,
+        &fleet.signer,
+        [QUIET, BUSY],
+    )
+    .await?;
+
+    let (stop, stopped) = watch::channel(false);
+    let calm = tokio::spawn(async move {
+        let calm = talk.until(stopped).await;
+        (talk, calm)
+    });
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    stop.send_replace(true);
+    let (mut talk, calm) = calm.await?;
+    let calm = calm?;
+
+    let (stop, stopped) = watch::channel(false);
+    let during = tokio::spawn(async move {
+        let during = talk.until(stopped).await;
+        (talk, during)
+    });
+    let first = fleet.mirror(file(arguments)?).await?;
+    stop.send_replace(true);
+    let (mut talk, during) = during.await?;
+    let during = during?;
+    let again = fleet.mirror(file(arguments)?).await?;
+
+    println!(
+        "| mirror of {} memberships | seconds | lines a second | resident before | at most |",
+        arguments.memberships
+    );
+    println!("|---|---|---|---|---|");
+    for (what, run) in [("first time", &first), ("the same again", &again)] {
+        let seconds = run.took.as_secs_f64();
+        #[allow(clippy::cast_precision_loss, reason = "a few hundred thousand lines")]
+        let rate = run.lines as f64 / seconds;
+        println!(
+            "| {what} | {seconds:.1} | {rate:.0} | {} MiB | {} MiB |",
+            run.before >> 20,
+            run.most >> 20
+        );
+    }
+    println!(
+        "\n| comment written → frame read, milliseconds | n | p50 | p99 | max |\n|---|---|---|---|---|"
+    );
+    calm.print("before the mirror");
+    during.quiet.print("during it, another community");
+    during.busy.print("during it, a community that it changes");
+
+    let (stop, stopped) = watch::channel(false);
+    let during = tokio::spawn(async move {
+        let during = talk.until(stopped).await;
+        (talk, during)
+    });
+    let published = fleet.publish(arguments).await?;
+    stop.send_replace(true);
+    let (_, during) = during.await?;
+    during?
+        .quiet
+        .print("while an article is published to many, another community");
+    println!(
+        "\n| article published to {} admins | ms |\n|---|---|",
+        arguments.admins
+    );
+    for (number, (call, settled)) in published.iter().enumerate() {
+        println!("| {}: the call | {} |", number + 1, call.as_millis());
+        println!(
+            "| {}: until all their snapshots are in the log | {} |",
+            number + 1,
+            settled.as_millis()
+        );
+    }
+    println!();
+    fleet.end().await
+}
+
+/// A community for each hundred of the memberships, with all that they need; a few go to the busy community.
+fn file(arguments: &Arguments) -> anyhow::Result<String> {
+    let mut lines = String::new();
+    let communities = arguments.memberships / MEMBERS_EACH;
+    for number in 0..communities {
+        let community = FIRST + number;
+        writeln!(
+            lines,
+            r#"{{"kind":"community","id":{community},"name":"Group {community}","type":"private"}}"#
+        )?;
+    }
+    for number in 0..arguments.memberships {
+        // Everybody is in ten of them.
+        let user = FIRST + number % (arguments.memberships / 10).max(1);
+        let community = if number % BUSY_EVERY == 0 {
+            BUSY
+        } else {
+            FIRST + number / MEMBERS_EACH
+        };
+        if number < arguments.memberships / 10 {
+            writeln!(
+                lines,
+                r#"{{"kind":"user","id":{user},"username":"user {user}"}}"#
+            )?;
+        }
+        writeln!(
+            lines,
+            r#"{{"kind":"membership","community_id":{community},"user_id":{user},"role":"member"}}"#
+        )?;
+    }
+    Ok(lines)
+}
+
+/// An API service and a gateway as processes.
+struct Fleet {
+    api: Process,
+    gateway: Process,
+    api_url: String,
+    gateway_url: String,
+    signer: Signer,
+    _nats: NatsServer,
+}
+
+/// One mirror.
+struct Run {
+    took: Duration,
+    lines: usize,
+    /// Resident bytes of the API service before.
+    before: u64,
+    /// And at most.
+    most: u64,
+}
+
+impl Fleet {
+    async fn start(database: &str) -> anyhow::Result<Self> {
+        let nats = NatsServer::start().await;
+        let (keys, nats_url) = (format!("[\"{}\"]", Keys::random_base64()), nats.url());
+        let settings = [
+            ("CRIER_AUTH__SECRET", SECRET),
+            ("CRIER_CURSOR__KEYS", keys.as_str()),
+            ("CRIER_NATS__URL", nats_url.as_str()),
+            ("CRIER_DATABASE__URL", database),
+            ("CRIER_DATABASE__MIGRATE_ON_START", "true"),
+            ("CRIER_API__LISTEN", "127.0.0.1:0"),
+            ("CRIER_GATEWAY__LISTEN", "127.0.0.1:0"),
+            ("CRIER_LIMITS__USER_CALLS_PER_SECOND", "0"),
+            ("CRIER_LIMITS__USER_CHANGES_PER_SECOND", "0"),
+        ];
+        let mut api = Process::start(&["api"], &settings)?;
+        let api_url = api.url("crier api on").await?;
+        let mut gateway = Process::start(&["gateway"], &settings)?;
+        let gateway_url = gateway.url("crier gateway on").await?;
+        let auth = AuthConfig {
+            secret: Some(Secret::new(SECRET)),
+            ..AuthConfig::default()
+        };
+        Ok(Self {
+            api,
+            gateway,
+            api_url,
+            gateway_url,
+            signer: Signer::new(&auth)?,
+            _nats: nats,
+        })
+    }
+
+    fn client(&self, user: i64, name: &str) -> anyhow::Result<HttpClient> {
+        let token = self
+            .signer
+            .sign_user(user, name, Duration::from_secs(3600))?;
+        Ok(HttpClient::new(&self.api_url).with_token(token))
+    }
+
+    /// The communities in which there is talk, and the two who talk.
+    async fn introduce(&self) -> anyhow::Result<()> {
+        let mut lines = String::new();
+        for (id, name) in [(AUTHOR, "author"), (READER, "reader")] {
+            writeln!(lines, r#"{{"kind":"user","id":{id},"username":"{name}"}}"#)?;
+        }
+        for community in [QUIET, BUSY, LARGE] {
+            writeln!(
+                lines,
+                r#"{{"kind":"community","id":{community},"name":"Group {community}","type":"private"}}"#
+            )?;
+            for user in [AUTHOR, READER] {
+                writeln!(
+                    lines,
+                    r#"{{"kind":"membership","community_id":{community},"user_id":{user},"role":"member"}}"#
+                )?;
+            }
+            writeln!(
+                lines,
+                r#"{{"kind":"article","id":{community},"title":"Paper {community}","submitter_id":{READER}}}"#
+            )?;
+            // Its submitter follows it.
+            writeln!(
+                lines,
+                r#"{{"kind":"community_article","id":{community},"community_id":{community},"article_id":{community},"status":"published"}}"#
+            )?;
+        }
+        let token = self.signer.sign_service(Duration::from_secs(3600))?;
+        mirror(&self.api_url, &token, lines).await
+    }
+
+    /// Mirrors the lines, and watches the service's memory meanwhile.
+    async fn mirror(&self, lines: String) -> anyhow::Result<Run> {
+        let token = self.signer.sign_service(Duration::from_secs(3600))?;
+        let before = self.api.resident()?;
+        let count = lines.lines().count();
+        let begun = Instant::now();
+        let mirrored = mirror(&self.api_url, &token, lines);
+        tokio::pin!(mirrored);
+        let mut most = before;
+        loop {
+            tokio::select! {
+                done = &mut mirrored => {
+                    done?;
+                    break;
+                }
+                () = tokio::time::sleep(Duration::from_millis(50)) => most = most.max(self.api.resident()?),
+            }
+        }
+        Ok(Run {
+            took: begun.elapsed(),
+            lines: count,
+            before,
+            most,
+        })
+    }
+
+    /// Publishes three articles one after the other where everybody is an admin. The call's time, and the time from
+    /// then until the relay has nothing left.
+    async fn publish(&self, arguments: &Arguments) -> anyhow::Result<Vec<(Duration, Duration)>> {
+        let mut lines = String::new();
+        for number in 0..arguments.admins {
+            let user = FIRST + number;
+            writeln!(
+                lines,
+                r#"{{"kind":"user","id":{user},"username":"user {user}"}}"#
+            )?;
+            writeln!(
+                lines,
+                r#"{{"kind":"membership","community_id":{LARGE},"user_id":{user},"role":"admin"}}"#
+            )?;
+        }
+        for article in 101..=103 {
+            writeln!(
+                lines,
+                r#"{{"kind":"article","id":{article},"title":"Paper {article}","submitter_id":{FIRST}}}"#
+            )?;
+            writeln!(
+                lines,
+                r#"{{"kind":"community_article","id":{article},"community_id":{LARGE},"article_id":{article},"status":"approved"}}"#
+            )?;
+        }
+        self.mirror(lines).await?;
+        self.settled().await?;
+        let admin = self.client(FIRST, &format!("user {FIRST}"))?;
+        let mut took = Vec::new();
+        for article in 101..=103 {
+            let path = format!("/api/communities/{LARGE}/articles/{article}/manage/publish");
+            let begun = Instant::now();
+            let answer = admin.post(&path, &json!({})).await;
+            let call = begun.elapsed();
+            ensure!(answer.status == 200, "publish: {}", answer.text());
+            let begun = Instant::now();
+            self.settled().await?;
+            took.push((call, begun.elapsed()));
+        }
+        Ok(took)
+    }
+
+    /// Until the relay has nothing left.
+    async fn settled(&self) -> anyhow::Result<()> {
+        let http = HttpClient::new(&self.api_url);
+        let settled = async {
+            loop {
+                let metrics = http.get("/metrics").await.text();
+                if metrics.lines().any(|line| line == "outbox_unsent_rows 0") {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, settled)
+            .await
+            .context("the relay does not come to an end")
+    }
+
+    async fn end(self) -> anyhow::Result<()> {
+        self.gateway.stop().await?;
+        self.api.stop().await
+    }
+}
