@@ -70,6 +70,23 @@ impl Cause {
         )
     }
 
+    /// The statement that gives the members in the list `$2`, each with their fence, what they lack.
+    pub(crate) fn activate(&self) -> String {
+        format!(
+            "INSERT INTO subscriptions (user_id, community_article_id, community_id, article_id,
+                is_active, fence, subscribed_at)
+            SELECT m.user_id, ca.id, ca.community_id, ca.article_id, TRUE, f.fence, $3
+            {} JOIN {{rows:2 community_id user_id fence}} f
+                ON f.community_id = m.community_id AND f.user_id = m.user_id
+            WHERE TRUE
+            ON CONFLICT (user_id, community_article_id) DO UPDATE SET is_active = TRUE, ended_by = NULL,
+                fence = excluded.fence, subscribed_at = excluded.subscribed_at
+            WHERE subscriptions.ended_by = 'system'",
+            self.concerned()
+        )
+    }
+
+    /// What the statements' `$1` is.
     pub(crate) fn list(&self) -> String {
         match self {
             Self::Published(list) => pair_list(list.iter().map(|(c, a)| (c.get(), a.get()))),
@@ -206,20 +223,8 @@ impl Tx {
             let fence = fences.of(*community, *user)?;
             rows.push(json!([community, user, fence]));
         }
-        let sql = format!(
-            "INSERT INTO subscriptions (user_id, community_article_id, community_id, article_id,
-                is_active, fence, subscribed_at)
-            SELECT m.user_id, ca.id, ca.community_id, ca.article_id, TRUE, f.fence, $3
-            {} JOIN {{rows:2 community_id user_id fence}} f
-                ON f.community_id = m.community_id AND f.user_id = m.user_id
-            WHERE TRUE
-            ON CONFLICT (user_id, community_article_id) DO UPDATE SET is_active = TRUE, ended_by = NULL,
-                fence = excluded.fence, subscribed_at = excluded.subscribed_at
-            WHERE subscriptions.ended_by = 'system'",
-            cause.concerned()
-        );
         let values = values![cause.list(), row_list(rows), now_ms()];
-        self.db.run(&sql, values).await?;
+        self.db.run(&cause.activate(), values).await?;
         Ok(())
     }
 }

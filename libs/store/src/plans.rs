@@ -63,10 +63,20 @@ fn questions() -> Vec<Question> {
         UserId::try_from(4711).unwrap(),
     );
     // All have what they may lack, so there is nothing in the answers.
-    let automatic = |what, cause: Cause| Question {
+    let lacking = |what, cause: &Cause| Question {
         what,
         sql: cause.lacking(),
         values: vec![format!("'{}'", cause.list())],
+        rows: 0,
+    };
+    let activate = |what, cause: &Cause| Question {
+        what,
+        sql: cause.activate(),
+        values: vec![
+            format!("'{}'", cause.list()),
+            "'[[78,4711,9]]'".to_owned(),
+            "0".to_owned(),
+        ],
         rows: 0,
     };
     let published = Cause::Published(vec![(community, ArticleId::try_from(777).unwrap())]);
@@ -76,8 +86,10 @@ fn questions() -> Vec<Question> {
         question("a user's snapshot", SNAPSHOTS, &["'[4711]'"], 100),
         question("the snapshots of 16 users", SNAPSHOTS, &[many], 1_600),
         question("who follows an article", SUBSCRIBERS, &["777", "78"], 100),
-        automatic("who lacks a published article", published),
-        automatic("what a new admin lacks", promoted),
+        lacking("who lacks a published article", &published),
+        activate("a published article is followed", &published),
+        lacking("what a new admin lacks", &promoted),
+        activate("a new admin follows", &promoted),
     ]
 }
 
@@ -187,11 +199,17 @@ async fn sqlite_searches_indexes() {
             let plan = lines(&db, &format!("EXPLAIN QUERY PLAN {sql}"), "detail").await;
             println!("\nSQLite, {what} ({state})\n{}", plan.join("\n"));
 
-            // `e` is the list of ids that was asked for; everything else is searched.
-            let scan = plan
+            // A list that was given is read (`e`), and one is walked (`u`, `x` or `f`). All else is searched.
+            let scans: Vec<&String> = plan
                 .iter()
-                .find(|step| step.starts_with("SCAN") && !step.starts_with("SCAN e"));
-            assert_eq!(scan, None, "{what} ({state})");
+                .filter(|step| step.starts_with("SCAN") && !step.starts_with("SCAN e "))
+                .collect();
+            let given = ["SCAN u", "SCAN x", "SCAN f"];
+            let fine = scans.len() <= 1 && scans.iter().all(|step| given.contains(&step.as_str()));
+            assert!(fine, "{what} ({state}): {scans:?}");
+            if sql.starts_with("INSERT") {
+                continue;
+            }
             let count = Statement::from_string(
                 DbBackend::Sqlite,
                 format!("SELECT count(*) AS n FROM ({sql})"),

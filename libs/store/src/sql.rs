@@ -225,7 +225,9 @@ impl Dialect {
         let elements = if self.postgres {
             format!("json_array_elements(CAST(${n} AS json)) AS e (value)")
         } else {
-            format!("json_each(${n}) AS e")
+            // With a limit it is made once, and searched by an index of its own, where it is joined; without one it is
+            // read from the JSON again for every row that it is joined to.
+            format!("json_each(${n}) AS e LIMIT -1")
         };
         format!("(SELECT {columns} FROM {elements})")
     }
