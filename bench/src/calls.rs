@@ -10,7 +10,7 @@ use anyhow::{Context as _, ensure};
 use clap::Args;
 use crier_testkit::Postgres;
 
-use bare::{Bare, Call};
+use bare::Call;
 use load::Load;
 use world::{Database, World};
 
@@ -63,22 +63,24 @@ pub(crate) async fn measure(arguments: &Arguments) -> anyhow::Result<()> {
 }
 
 async fn on(arguments: &Arguments, database: Database) -> anyhow::Result<()> {
-    let world = World::prepare(arguments, database).await?;
-    let bare = Bare::open(&world, arguments)?;
+    let mut world = World::prepare(arguments, database).await?;
     for call in [Call::Subscribe, Call::Comment, Call::Status] {
         let statements = world.statements(call).await?;
+        let scripted = bare::statements(&world, call);
         ensure!(
-            statements == bare.statements(call),
-            "{call:?} sends {statements} statements, the bare script {}: bring bench/src/calls/bare.rs up to date",
-            bare.statements(call)
+            statements == scripted,
+            "{call:?} sends {statements} statements, the bare script {scripted}: bring bench/src/calls/bare.rs up to date"
         );
         for spread in [Spread::Many, Spread::One] {
             let mut rounds = Vec::new();
             for round in 0..arguments.rounds {
-                let api = Load::new(&world, call, spread, round)
-                    .run(arguments)
+                // The relay has published what the bare database wrote.
+                world.settled().await?;
+                let load = Load::new(&world, call, spread, round);
+                let api = load.run(arguments).await?;
+                let alone = world
+                    .aside(async |world| bare::run(world, arguments, call, spread, round).await)
                     .await?;
-                let alone = bare.run(call, spread, round).await?;
                 rounds.push((api, alone));
             }
             report(&world, call, spread, statements, &rounds)?;

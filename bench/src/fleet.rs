@@ -5,12 +5,9 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use bytes::Bytes;
-use crier_testkit::{HttpClient, tools};
-use http::Request;
-use http_body_util::Full;
-use serde_json::Value;
-use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
+use crier_store::Store;
+use crier_testkit::tools;
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -42,6 +39,7 @@ impl Process {
             // What is measured is what the service does, not what it refuses.
             .env("CRIER_LIMITS__USER_CALLS_PER_SECOND", "0")
             .env("CRIER_LIMITS__USER_CHANGES_PER_SECOND", "0")
+            .env("CRIER_LIMITS__SERVICE_CALLS_PER_SECOND", "0")
             .env("CRIER_LIMITS__COMMUNITIES_PER_USER", "0")
             .envs(settings.iter().copied())
             .stdin(Stdio::null())
@@ -93,20 +91,32 @@ impl Process {
     }
 }
 
-/// Has the API service take these lines, as `crier sync` does; all of them have to fit.
+/// Has the API service take these lines by `crier sync`; all of them have to fit.
 pub(crate) async fn mirror(api: &str, token: &str, lines: String) -> anyhow::Result<()> {
-    let request = Request::post(format!("{api}/api/sync/"))
-        .header("authorization", format!("Bearer {token}"))
-        .header("content-type", "application/x-ndjson")
-        .body(Full::new(Bytes::from(lines)))?;
-    let answer = HttpClient::new(api).send(request).await?;
-    let text = answer.text();
-    let last: Value = serde_json::from_str(text.lines().last().unwrap_or_default())?;
-    ensure!(
-        answer.status == 200 && last["failed"] == 0,
-        "sync: {} {}",
-        answer.status,
-        text.lines().take(3).collect::<Vec<_>>().join("\n")
-    );
+    let mut sync = Command::new(binary()?)
+        .args(["sync", "-", "--api", api])
+        .env_clear()
+        .env("CRIER_TOKEN", token)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()?;
+    let mut stdin = sync.stdin.take().context("a pipe was asked for")?;
+    stdin.write_all(lines.as_bytes()).await?;
+    drop(stdin);
+    let done = sync.wait_with_output().await?;
+    ensure!(done.status.success(), "crier sync failed");
     Ok(())
+}
+
+/// Until the relay has published everything.
+pub(crate) async fn settled(store: &Store) -> anyhow::Result<()> {
+    let settled = async {
+        while store.count_unsent().await? > 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        anyhow::Ok(())
+    };
+    let settled = tokio::time::timeout(10 * PATIENCE, settled).await;
+    settled.context("the relay does not come to an end")?
 }

@@ -141,64 +141,26 @@ fn dialect(statement: &str, postgres: bool) -> Option<String> {
     )
 }
 
-/// The database without the service.
-pub(super) enum Bare<'w> {
-    Postgres {
-        url: &'w str,
-        world: &'w World,
-        arguments: &'w Arguments,
-    },
-    Sqlite {
-        file: PathBuf,
-        world: &'w World,
-        arguments: &'w Arguments,
-    },
+/// How many statements a call is here.
+pub(super) fn statements(world: &World, call: Call) -> u64 {
+    let (before, within) = script(call);
+    let postgres = matches!(world.database, Database::Postgres(_));
+    let all = before.iter().chain(within);
+    all.filter(|statement| dialect(statement, postgres).is_some())
+        .count() as u64
 }
 
-impl<'w> Bare<'w> {
-    pub(super) fn open(world: &'w World, arguments: &'w Arguments) -> anyhow::Result<Self> {
-        Ok(match &world.database {
-            Database::Postgres(url) => Self::Postgres {
-                url,
-                world,
-                arguments,
-            },
-            Database::Sqlite(file) => Self::Sqlite {
-                file: file.clone(),
-                world,
-                arguments,
-            },
-        })
-    }
-
-    /// How many statements a call is here.
-    pub(super) fn statements(&self, call: Call) -> u64 {
-        let (before, within) = script(call);
-        let postgres = matches!(self, Self::Postgres { .. });
-        let all = before.iter().chain(within);
-        all.filter(|statement| dialect(statement, postgres).is_some())
-            .count() as u64
-    }
-
-    /// Calls a second.
-    pub(super) async fn run(
-        &self,
-        call: Call,
-        spread: Spread,
-        round: usize,
-    ) -> anyhow::Result<f64> {
-        match self {
-            Self::Postgres {
-                url,
-                world,
-                arguments,
-            } => pgbench(url, world, arguments, call, spread, round).await,
-            Self::Sqlite {
-                file,
-                world,
-                arguments,
-            } => sqlite(file, world, arguments, call, spread, round).await,
-        }
+/// Calls a second of the database without the service.
+pub(super) async fn run(
+    world: &World,
+    arguments: &Arguments,
+    call: Call,
+    spread: Spread,
+    round: usize,
+) -> anyhow::Result<f64> {
+    match &world.database {
+        Database::Postgres(url) => pgbench(url, world, arguments, call, spread, round).await,
+        Database::Sqlite(file) => sqlite(file, world, arguments, call, spread, round).await,
     }
 }
 
@@ -333,14 +295,11 @@ async fn sqlite(
                     call != Call::Subscribe || turn / users < ROUND,
                     "a round needs more than {ROUND} places: measure fewer seconds"
                 );
-                let place = Place::new(
-                    if call == Call::Comment {
-                        Spread::Many
-                    } else {
-                        spread
-                    },
-                    at,
-                );
+                let place = match (call, spread) {
+                    // One discussion, of the first community.
+                    (Call::Comment, Spread::One) => Place::new(Spread::Many, 0),
+                    _ => Place::new(spread, at),
+                };
                 let discussion = discussions[usize::try_from(at % PLACES)?];
                 once(&mut connection, call, user, place, discussion).await?;
                 done += 1;
