@@ -37,8 +37,9 @@ pub(crate) enum Cause {
 }
 
 impl Cause {
-    /// Memberships `m` and published articles `ca` that belong together by this cause, the list being `$1`.
-    fn concerned(&self) -> String {
+    /// Memberships `m`, taken from here, and published articles `ca` that belong together by this cause, the list being
+    /// `$1`.
+    fn concerned(&self, memberships: &str) -> String {
         let (what, who) = match self {
             Self::Published(_) => (
                 "{pairs:1} x ON x.a = ca.community_id AND x.b = ca.article_id",
@@ -51,7 +52,7 @@ impl Cause {
             Self::Opened(_) => ("{ids:1} x ON x.id = m.community_id", "m.role = 'admin'"),
         };
         format!(
-            "FROM memberships m
+            "FROM {memberships} m
             JOIN communities c ON c.id = m.community_id AND c.kind <> 'public'
             JOIN community_articles ca ON ca.community_id = m.community_id AND ca.status = 'published'
                 AND {who}
@@ -66,23 +67,26 @@ impl Cause {
             LEFT JOIN subscriptions s ON s.user_id = m.user_id AND s.community_article_id = ca.id
             WHERE s.id IS NULL OR s.ended_by = 'system'
             GROUP BY m.user_id, m.community_id ORDER BY m.user_id, m.community_id",
-            self.concerned()
+            self.concerned("memberships")
         )
     }
 
     /// The statement that gives the members in the list `$2`, each with their fence, what they lack.
     pub(crate) fn activate(&self) -> String {
+        // Each one's role is looked up. Joined to the table of memberships, which PostgreSQL thinks the shorter side of
+        // the two, the list might be gone through for every member.
+        let members = "(SELECT f.community_id, f.user_id, f.fence, (SELECT role FROM memberships r
+                WHERE r.community_id = f.community_id AND r.user_id = f.user_id) AS role
+            FROM {rows:2 community_id user_id fence} f)";
         format!(
             "INSERT INTO subscriptions (user_id, community_article_id, community_id, article_id,
                 is_active, fence, subscribed_at)
-            SELECT m.user_id, ca.id, ca.community_id, ca.article_id, TRUE, f.fence, $3
-            {} JOIN {{rows:2 community_id user_id fence}} f
-                ON f.community_id = m.community_id AND f.user_id = m.user_id
+            SELECT m.user_id, ca.id, ca.community_id, ca.article_id, TRUE, m.fence, $3 {}
             WHERE TRUE
             ON CONFLICT (user_id, community_article_id) DO UPDATE SET is_active = TRUE, ended_by = NULL,
                 fence = excluded.fence, subscribed_at = excluded.subscribed_at
             WHERE subscriptions.ended_by = 'system'",
-            self.concerned()
+            self.concerned(members)
         )
     }
 

@@ -157,7 +157,7 @@ impl Db {
 /// | `{events:n}` | a table of events, in the columns that the outbox has, and their `place` in the JSON list `$n` |
 /// | `{for_update:t}` | the rows of `t` are locked against all others (PostgreSQL; SQLite has one writer anyhow) |
 /// | `{key_share:t}` | the rows of `t` are locked against those who delete them (the same) |
-/// | `{among:n a.b}` | AND the whole number `a.b` is one of the JSON list `$n` (PostgreSQL, which else might read all of a table `a` that is joined to the list; SQLite always searches) |
+/// | `{among:n a}` | the whole number `a` is one of the JSON list `$n`, in the words that make each database search an index over `a` |
 /// | `{behind:o,c,i,j}` | the outbox rows `o` of community `c` with ids between `i` and `j`, or beyond `i` alone |
 /// | `{found:n}` | a table of two columns `event_id`, `seq`: the JSON list `$n` of pairs of a UUID and a whole number |
 /// | `{rows:n a b:text}` | a table of the columns `a`, a whole number, and `b`, a text: the JSON list `$n` of lists of their values |
@@ -199,8 +199,8 @@ impl Dialect {
             "behind" => return self.behind(n),
             "among" => {
                 let ids = self.render("ids", n, "");
-                let among = format!("AND {names} = ANY (ARRAY(SELECT id FROM {ids} i))");
-                return self.either(&among, "");
+                let (list, end) = (self.either("= ANY (ARRAY", "IN "), self.either(")", ""));
+                return format!("{names} {list}(SELECT i.id FROM {ids} i){end}");
             }
             "ids" => "CAST(CAST(e.value AS TEXT) AS BIGINT) AS id".to_owned(),
             "pairs" => format!("{} AS a, {} AS b", number(0), number(1)),

@@ -9,17 +9,17 @@ use crate::error::StoreError;
 use crate::sql::{id_list, values};
 use crate::store::Reader;
 
-/// Everything that the users `$1` may receive. Rows of public communities come without `community_id` and are passed
-/// over.
+/// Everything that the users `$1` may receive: three kinds of rows, told apart by what is null. None is joined to
+/// another kind here: no plan for that is good for a user of one community and for one of thousands.
 pub(crate) const SNAPSHOTS: &str =
-    "SELECT u.id AS user_id, COALESCE(p.not_before, 0) AS not_before, c.id AS community_id,
-        m.fence AS since, s.article_id, s.fence
-    FROM {ids:1} u
-    LEFT JOIN users p ON p.id = u.id {among:1 p.id}
-    LEFT JOIN memberships m ON m.user_id = u.id {among:1 m.user_id}
-    LEFT JOIN communities c ON c.id = m.community_id AND c.kind <> 'public'
-    LEFT JOIN subscriptions s
-        ON s.user_id = u.id {among:1 s.user_id} AND s.community_id = c.id AND s.is_active";
+    "SELECT id AS user_id, not_before AS number, CAST(NULL AS BIGINT) AS community_id,
+        CAST(NULL AS BIGINT) AS article_id
+    FROM users WHERE {among:1 id}
+    UNION ALL SELECT m.user_id, m.fence, m.community_id, NULL
+    FROM memberships m JOIN communities c ON c.id = m.community_id AND c.kind <> 'public'
+    WHERE {among:1 m.user_id}
+    UNION ALL SELECT user_id, fence, community_id, article_id
+    FROM subscriptions WHERE is_active AND {among:1 user_id}";
 
 impl Reader {
     /// The snapshots of these users, from one statement and so of one moment. Every user asked for is in the answer,
@@ -32,22 +32,31 @@ impl Reader {
             .iter()
             .map(|user| (*user, Snapshot::default()))
             .collect();
+        let mut followed = Vec::new();
         for row in self.db.all(SNAPSHOTS, values![id_list(users)]).await? {
-            let snapshot = snapshots.entry(row.id("user_id")?).or_default();
-            snapshot.not_before = row.number("not_before")? / 1000;
-            let Some(community) = row.maybe_id::<CommunityId>("community_id")? else {
-                continue;
-            };
-            let since = OutboxId(row.number("since")?);
-            let membership = snapshot
-                .communities
-                .entry(community)
-                .or_insert_with(|| Membership {
-                    since,
-                    articles: BTreeMap::new(),
-                });
-            if let Some(article) = row.maybe_id::<ArticleId>("article_id")? {
-                let fence = OutboxId(row.number("fence")?);
+            let user: UserId = row.id("user_id")?;
+            let number = row.number("number")?;
+            let community: Option<CommunityId> = row.maybe_id("community_id")?;
+            let article: Option<ArticleId> = row.maybe_id("article_id")?;
+            let snapshot = snapshots.entry(user).or_default();
+            match (community, article) {
+                (None, _) => snapshot.not_before = number / 1000,
+                (Some(community), None) => {
+                    let membership = Membership {
+                        since: OutboxId(number),
+                        articles: BTreeMap::new(),
+                    };
+                    snapshot.communities.insert(community, membership);
+                }
+                (Some(community), Some(article)) => {
+                    followed.push((user, community, article, OutboxId(number)));
+                }
+            }
+        }
+        for (user, community, article, fence) in followed {
+            let communities = snapshots.get_mut(&user).map(|user| &mut user.communities);
+            // Nothing is received of a community without being its member.
+            if let Some(membership) = communities.and_then(|all| all.get_mut(&community)) {
                 membership.articles.insert(article, fence);
             }
         }
