@@ -136,6 +136,14 @@ on_both! {
         assert_eq!(snapshot(&store, id(BOB)).await, before);
     }
 
+    async fn whom_a_membership_makes_known_may_submit_in_the_next_line(db: &TestDb) {
+        let store = db.store().await;
+        // By their kinds alone the article would come first.
+        let lines = [community(45, CommunityKind::Private), member(45, CAROL, Some(Role::Member)), article(123, CAROL, None)];
+        let (outcomes, _) = mirror(&store, lines).await;
+        assert_eq!(outcomes, [Ok(Effect::Made); 3]);
+    }
+
     async fn a_bad_line_is_refused_alone(db: &TestDb) {
         let store = db.store().await;
         mirror(&store, platform()).await;
