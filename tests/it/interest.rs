@@ -13,7 +13,7 @@ async fn subscribed(world: &World, gateway: usize) -> BTreeSet<String> {
         .gateway_url(gateway)
         .trim_start_matches("http://")
         .to_owned();
-    let connections = world.nats.connz().await;
+    let connections = world.nats().connz().await;
     let connections = connections["connections"].as_array().unwrap();
     let own = connections
         .iter()
@@ -23,7 +23,7 @@ async fn subscribed(world: &World, gateway: usize) -> BTreeSet<String> {
                 .is_some_and(|name| name.ends_with(&address))
         })
         .unwrap_or_else(|| panic!("no connection named after {address} in {connections:?}"));
-    let everything = world.nats.subsz().await;
+    let everything = world.nats().subsz().await;
     let list = everything["subscriptions_list"].as_array().unwrap();
     list.iter()
         .filter(|subscription| subscription["cid"] == own["cid"])

@@ -10,6 +10,7 @@
 //! | [`order`] | 200 communities, 100,000 events, one client: strictly increasing, none missing |
 //! | [`interest`] | a gateway without a member has no subscription |
 //! | [`outage`] | writes go on while NATS is away; wake-ups need no sweep |
+//! | [`cluster`] | three nats-servers: the log's leader killed, stopped, all restarted, one after the other and at once |
 //! | [`lists`] | who fetches a list and streams from its `last_event_id` misses nothing |
 //! | [`auth`] | forged, expired and foreign tokens; tickets, cookies and their pages |
 //! | [`permissions`] | with the fleet's NATS users only the relay writes the log |
@@ -27,6 +28,7 @@
 )]
 
 mod auth;
+mod cluster;
 mod fleet;
 mod interest;
 mod lists;

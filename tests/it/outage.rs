@@ -18,12 +18,12 @@ async fn what_is_written_while_nats_is_away_comes_after() {
     let discussion = alice.discuss(place, "Storm").await;
     at_bob.event().await;
 
-    world.nats.stop().await;
+    world.nats().stop().await;
     alice.comment(discussion, "one").await;
     // A subscription made meanwhile counts for what is written after it, and only for that.
     carol.subscribe(place).await;
     alice.comment(discussion, "two").await;
-    world.nats.start_again().await;
+    world.nats().start_again().await;
     alice.comment(discussion, "three").await;
 
     assert_eq!(at_bob.comments_until("three").await, ["one", "two"]);

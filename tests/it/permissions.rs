@@ -57,13 +57,13 @@ async fn the_fleets_users_suffice_and_gateways_cannot_write() {
         "mark",
         "user.1.subscriptions",
     ] {
-        let denied = raw_publish(&world.nats, "gateway", "for-gateways", subject).await;
+        let denied = raw_publish(world.nats(), "gateway", "for-gateways", subject).await;
         assert!(
             denied.contains("Permissions Violation"),
             "{subject}: {denied}"
         );
     }
-    let denied = raw_publish(&world.nats, "api", "for-the-api", &live).await;
+    let denied = raw_publish(world.nats(), "api", "for-the-api", &live).await;
     assert!(
         denied.contains("Permissions Violation"),
         "nobody writes live copies: {denied}"
@@ -73,7 +73,7 @@ async fn the_fleets_users_suffice_and_gateways_cannot_write() {
 }
 
 async fn log_end(world: &World) -> u64 {
-    let server = world.nats.monitor("/jsz?streams=1").await;
+    let server = world.nats().monitor("/jsz?streams=1").await;
     let stream = &server["account_details"][0]["stream_detail"][0];
     stream["state"]["last_seq"]
         .as_u64()

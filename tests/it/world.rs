@@ -11,7 +11,7 @@ use crier_gateway::config::{CorsConfig, GatewayConfig};
 use crier_service_kit::auth::{AuthConfig, Signer};
 use crier_service_kit::config::Secret;
 use crier_store::{DatabaseConfig, Store};
-use crier_testkit::{HttpClient, NatsServer, Postgres, TestDatabase, wait_for};
+use crier_testkit::{HttpClient, NatsCluster, NatsServer, Postgres, TestDatabase, wait_for};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -47,6 +47,8 @@ pub(crate) struct Options {
     pub(crate) sweep: Option<Duration>,
     /// Changes to the gateways' settings.
     pub(crate) gateway: Option<fn(&mut GatewayConfig)>,
+    /// Three nats-servers that keep the log three times, instead of one.
+    pub(crate) cluster: bool,
     /// Another nats-server than a plain one, and who the services are there.
     pub(crate) nats: Option<NatsServer>,
     pub(crate) nats_as_api: Option<fn(&NatsServer) -> NatsConfig>,
@@ -60,9 +62,34 @@ struct Service {
     task: JoinHandle<anyhow::Result<()>>,
 }
 
+/// Where the log is kept.
+enum Nats {
+    One(NatsServer),
+    Cluster(NatsCluster),
+}
+
+impl Nats {
+    async fn start(options: &mut Options) -> Self {
+        match options.nats.take() {
+            Some(nats) => Self::One(nats),
+            None if options.cluster => Self::Cluster(NatsCluster::start().await),
+            None => Self::One(NatsServer::start().await),
+        }
+    }
+
+    /// How a service connects, which may be somebody in particular to the one server.
+    fn config(&self, particular: Option<fn(&NatsServer) -> NatsConfig>) -> NatsConfig {
+        match (self, particular) {
+            (Self::One(nats), Some(config)) => config(nats),
+            (Self::One(nats), None) => NatsConfig::at(nats.url()),
+            (Self::Cluster(cluster), _) => NatsConfig::at(cluster.url()),
+        }
+    }
+}
+
 /// The system. Its parts end when it is dropped; [`World::end`] also looks at what they left.
 pub(crate) struct World {
-    pub(crate) nats: NatsServer,
+    nats: Nats,
     pub(crate) keys: String,
     database: Database,
     options: Options,
@@ -82,10 +109,7 @@ impl World {
         } else {
             Database::Sqlite(tempfile::tempdir().unwrap())
         };
-        let nats = match options.nats.take() {
-            Some(nats) => nats,
-            None => NatsServer::start().await,
-        };
+        let nats = Nats::start(&mut options).await;
         let keys = Keys::random_base64();
         let api = start_api(&api_config(&database, &nats, &keys, &options)).await;
         let mut world = Self {
@@ -114,10 +138,7 @@ impl World {
             },
             auth: auth(),
             keys: Keys::from_base64(&[&self.keys]).unwrap(),
-            nats: self.options.nats_as_gateway.map_or_else(
-                || NatsConfig::at(self.nats.url()),
-                |config| config(&self.nats),
-            ),
+            nats: self.nats.config(self.options.nats_as_gateway),
         };
         let gateway = crier_gateway::build(settings).await.unwrap();
         let readiness = gateway.readiness();
@@ -142,6 +163,22 @@ impl World {
         let gateway = &mut self.gateways[number];
         gateway.stop.cancel();
         (&mut gateway.task).await.unwrap().unwrap();
+    }
+
+    /// The one nats-server.
+    pub(crate) fn nats(&self) -> &NatsServer {
+        match &self.nats {
+            Nats::One(nats) => nats,
+            Nats::Cluster(_) => panic!("there are three"),
+        }
+    }
+
+    /// The three nats-servers.
+    pub(crate) fn cluster(&self) -> &NatsCluster {
+        match &self.nats {
+            Nats::One(_) => panic!("there is one nats-server"),
+            Nats::Cluster(cluster) => cluster,
+        }
     }
 
     pub(crate) fn api(&self) -> HttpClient {
@@ -231,7 +268,7 @@ fn auth() -> AuthConfig {
     }
 }
 
-fn api_config(database: &Database, nats: &NatsServer, keys: &str, options: &Options) -> Config {
+fn api_config(database: &Database, nats: &Nats, keys: &str, options: &Options) -> Config {
     Config {
         api: ApiConfig {
             listen: "127.0.0.1:0".to_owned(),
@@ -248,15 +285,13 @@ fn api_config(database: &Database, nats: &NatsServer, keys: &str, options: &Opti
             statement_timeout: Duration::from_secs(20).into(),
             migrate_on_start: Some(true),
         },
-        nats: options
-            .nats_as_api
-            .map_or_else(|| NatsConfig::at(nats.url()), |config| config(nats)),
+        nats: nats.config(options.nats_as_api),
         auth: auth(),
         cursor: CursorConfig {
             keys: vec![Secret::new(keys)],
         },
         relay: RelayGroup {
-            replicas: 1,
+            replicas: if options.cluster { 3 } else { 1 },
             retention: Duration::from_secs(72 * 3600).into(),
             sweep: options.sweep.unwrap_or(Duration::from_secs(1)).into(),
         },

@@ -6,6 +6,7 @@
 //! | part | is |
 //! |---|---|
 //! | [`wait_for`] | polls for a state with a deadline, in place of sleeping |
+//! | [`NatsCluster`] | three of them that keep one JetStream |
 //! | [`NatsServer`] | a nats-server with JetStream that can be killed, paused and started again |
 //! | [`Postgres`] | one cluster per test process with a database per call, or a dedicated one to kill |
 //! | [`HttpClient`] | JSON over HTTP with a bearer token |
@@ -36,7 +37,7 @@ mod wait;
 
 pub use browser::{Browser, Page};
 pub use http::{Answer, HttpClient};
-pub use nats::{NatsOptions, NatsServer};
+pub use nats::{NatsCluster, NatsOptions, NatsServer};
 pub use postgres::{DedicatedPostgres, Postgres, TestDatabase};
 pub use sse::{Ended, Frame, SseClient, SseParser};
 pub use trace::{Span, TraceCollector};

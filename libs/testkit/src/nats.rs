@@ -1,17 +1,22 @@
 //! A nats-server of the test's own: free ports, own store, and a life that the test decides.
 
+mod cluster;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use hyper::Method;
 use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::process::{Ending, Process, describe, log_tail};
 use crate::{DEADLINE, HttpClient, guardian, tools};
+
+pub use cluster::NatsCluster;
 
 /// What a nats-server is started with beyond the defaults.
 #[derive(Clone, Debug, Default)]
@@ -95,6 +100,14 @@ impl NatsServer {
             answer.text()
         );
         answer.json
+    }
+
+    /// As [`monitor`](Self::monitor), of a server that may be down, stopped or not well, which it says with a status.
+    pub async fn try_monitor(&self, path: &str) -> Option<Value> {
+        let http = HttpClient::new(self.monitor_url());
+        let asked = http.call(Method::GET, path, None);
+        let answer = tokio::time::timeout(Duration::from_secs(1), asked).await;
+        Some(answer.ok()?.ok()?.json)
     }
 
     /// `/varz`: the server as a whole.
