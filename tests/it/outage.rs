@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use crier_testkit::wait_for;
 
-use crate::people::group;
+use serde_json::json;
+
+use crate::people::{expect, group};
+use crate::stream::Stream;
 use crate::world::{Options, World};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -28,6 +31,39 @@ async fn what_is_written_while_nats_is_away_comes_after() {
 
     assert_eq!(at_bob.comments_until("three").await, ["one", "two"]);
     assert_eq!(at_carol.comments_until("three").await, ["two"]);
+    world.settled().await;
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_the_database_writes_are_refused_and_streams_go_on() {
+    let world = World::with(Options {
+        dedicated: true,
+        ..Options::default()
+    })
+    .await;
+    let (alice, bob, _, place) = group(&world).await;
+    bob.subscribe(place).await;
+    let discussion = alice.discuss(place, "Storm").await;
+    world.settled().await;
+    let mut open = bob.stream(0).await;
+    alice.comment(discussion, "before").await;
+    assert_eq!(open.event().await["data"]["comment"]["content"], "before");
+
+    world.database().kill().await;
+    let path = format!("/api/discussions/{discussion}/comments/");
+    let refused = alice.http.post(&path, &json!({"content": "lost"})).await;
+    expect(&refused, 503);
+    assert!(!refused.header("retry-after").is_empty());
+    // Whoever comes back now needs nothing of the database.
+    let cursor = open.last_event_id().to_owned();
+    let mut back = Stream::resume(&bob.gateways[1], &bob.token, Some(&cursor)).await;
+
+    world.database().start_again().await;
+    alice.comment(discussion, "after").await;
+    for stream in [&mut open, &mut back] {
+        assert_eq!(stream.event().await["data"]["comment"]["content"], "after");
+    }
     world.settled().await;
     world.end().await;
 }

@@ -11,7 +11,9 @@ use crier_gateway::config::{CorsConfig, GatewayConfig};
 use crier_service_kit::auth::{AuthConfig, Signer};
 use crier_service_kit::config::Secret;
 use crier_store::{DatabaseConfig, Store};
-use crier_testkit::{HttpClient, NatsCluster, NatsServer, Postgres, TestDatabase, wait_for};
+use crier_testkit::{
+    DedicatedPostgres, HttpClient, NatsCluster, NatsServer, Postgres, TestDatabase, wait_for,
+};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -28,6 +30,8 @@ pub(crate) const PAGE: &str = "http://page.test";
 pub(crate) enum Database {
     Sqlite(TempDir),
     Postgres(TestDatabase),
+    /// One that may be killed.
+    Dedicated(DedicatedPostgres),
 }
 
 impl Database {
@@ -35,6 +39,7 @@ impl Database {
         match self {
             Self::Sqlite(dir) => format!("sqlite://{}", dir.path().join("crier.db").display()),
             Self::Postgres(database) => database.url(),
+            Self::Dedicated(cluster) => cluster.url(),
         }
     }
 }
@@ -43,6 +48,8 @@ impl Database {
 #[derive(Default)]
 pub(crate) struct Options {
     pub(crate) postgres: bool,
+    /// A PostgreSQL of the test's own, which may be killed.
+    pub(crate) dedicated: bool,
     /// How often the outbox is looked at though nobody called.
     pub(crate) sweep: Option<Duration>,
     /// Changes to the gateways' settings.
@@ -104,7 +111,9 @@ impl World {
     }
 
     pub(crate) async fn with(mut options: Options) -> Self {
-        let database = if options.postgres {
+        let database = if options.dedicated {
+            Database::Dedicated(Postgres::dedicated().await)
+        } else if options.postgres {
             Database::Postgres(Postgres::database().await)
         } else {
             Database::Sqlite(tempfile::tempdir().unwrap())
@@ -163,6 +172,14 @@ impl World {
         let gateway = &mut self.gateways[number];
         gateway.stop.cancel();
         (&mut gateway.task).await.unwrap().unwrap();
+    }
+
+    /// The PostgreSQL that may be killed.
+    pub(crate) fn database(&self) -> &DedicatedPostgres {
+        match &self.database {
+            Database::Dedicated(cluster) => cluster,
+            _ => panic!("the database is not the test's own"),
+        }
     }
 
     /// The one nats-server.
