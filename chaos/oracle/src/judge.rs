@@ -1,0 +1,506 @@
+//! The verdicts.
+//!
+//! An event that a client **had to get**: its call was answered 2xx and began after the client's beginning; whoever
+//! may have stood in the community's list then, the user was on it throughout, and stayed on it. Was the user taken
+//! off it later, the event may be withheld, unless the client had already read something that stands behind it.
+//!
+//! What a client **must not get**: an event whose every call was refused or never made, one that the user caused,
+//! one for which the user was on no list that may have stood from its call's begin to its answer.
+//!
+//! All else it could get. A `reset` that a fault explains frees the client of what began before it was read, and lets
+//! it get such events again.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use crate::calls::key;
+use crate::journal::{Client, Fault, Frame, Journal, Micros};
+use crate::order::Order;
+use crate::past::{Event, Past};
+use crate::permissions::Community;
+
+/// How long after the log's loss was mended a client may still read cursors from before: gateways find out by and by.
+const LOSS_KNOWN_WITHIN: Micros = 15_000_000;
+
+/// What can be wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Wrong {
+    /// Not got, or given up by a `reset` without need.
+    Lost,
+    /// Got by somebody whom it does not concern.
+    Leaked,
+    /// Got twice.
+    Duplicated,
+    /// Got behind something that stands after it.
+    OutOfOrder,
+}
+
+/// Something that is wrong.
+#[derive(Debug, Clone)]
+pub struct Verdict {
+    /// What.
+    pub wrong: Wrong,
+    /// The client's name; empty if it is about several.
+    pub client: String,
+    /// Its user.
+    pub user: i64,
+    /// What names the event, if it is about one.
+    pub event: Option<String>,
+    /// Its community.
+    pub community: Option<i64>,
+    /// About when.
+    pub at: Micros,
+    /// In words.
+    pub why: String,
+}
+
+/// What came out.
+#[derive(Debug, Clone, Default)]
+pub struct Judgement {
+    /// Events that were asked for and not refused.
+    pub events: usize,
+    /// Frames with an event, over all clients.
+    pub deliveries: usize,
+    /// Of these, such as were read on a connection after a `reset` on it.
+    pub after_reset: usize,
+    /// Pairs of client and event that had to be.
+    pub due: usize,
+    /// What is wrong.
+    pub verdicts: Vec<Verdict>,
+}
+
+/// Something that a client read.
+struct Read<'a> {
+    at: Micros,
+    id: Option<&'a str>,
+    what: What<'a>,
+}
+
+enum What<'a> {
+    Event {
+        key: String,
+        community: i64,
+    },
+    Reset {
+        communities: BTreeSet<i64>,
+        explained: bool,
+        data: &'a str,
+    },
+    Other,
+}
+
+/// Everything that a client read, over all its connections.
+struct Reading<'a> {
+    client: &'a Client,
+    /// The cursor it began with.
+    first: Option<&'a str>,
+    /// Events that begin after this concern it; none if it never was connected.
+    begun: Option<Micros>,
+    reads: Vec<Read<'a>>,
+}
+
+/// Judges a run that is over.
+///
+/// # Errors
+/// When the journal can't be judged: changes of one community overlap.
+pub fn judge(journal: &Journal) -> Result<Judgement, String> {
+    let past = Past::read(journal)?;
+    let readings: Vec<Reading<'_>> = journal
+        .clients
+        .iter()
+        .map(|client| Reading::of(client, &journal.faults))
+        .collect();
+    let mut judgement = Judgement {
+        events: past.events.values().filter(|event| !event.refused).count(),
+        ..Judgement::default()
+    };
+    let found = &mut judgement.verdicts;
+    for reading in &readings {
+        judgement.due += lost(reading, &past, found);
+        wrongly_got(reading, &past, found);
+        overtaken(reading, &past, found);
+    }
+    contradicted(&readings, found);
+    for client in &journal.clients {
+        let (all, after_reset) = deliveries(client);
+        judgement.deliveries += all;
+        judgement.after_reset += after_reset;
+    }
+    Ok(judgement)
+}
+
+/// How many events that had to be got are still missing.
+///
+/// # Errors
+/// As [`judge`].
+pub fn overdue(journal: &Journal) -> Result<usize, String> {
+    let past = Past::read(journal)?;
+    let mut found = Vec::new();
+    for client in &journal.clients {
+        lost(&Reading::of(client, &journal.faults), &past, &mut found);
+    }
+    Ok(found.len())
+}
+
+impl<'a> Reading<'a> {
+    fn of(client: &'a Client, faults: &[Fault]) -> Self {
+        let mut reading = Self {
+            client,
+            first: client
+                .connections
+                .first()
+                .and_then(|first| first.last_event_id.as_deref()),
+            begun: client.cursor_read,
+            reads: Vec::new(),
+        };
+        // When the last id was read.
+        let mut id_at = client.cursor_read;
+        for frame in client
+            .connections
+            .iter()
+            .flat_map(|connection| &connection.frames)
+        {
+            if frame.event.as_deref() == Some("ready") && reading.begun.is_none() {
+                reading.begun = Some(frame.at);
+            }
+            let what = What::of(frame, id_at, faults);
+            reading.reads.push(Read {
+                at: frame.at,
+                id: frame.id.as_deref(),
+                what,
+            });
+            if frame.id.is_some() {
+                id_at = Some(frame.at);
+            }
+        }
+        reading
+    }
+
+    fn verdict(
+        &self,
+        wrong: Wrong,
+        event: Option<(&str, i64)>,
+        at: Micros,
+        why: String,
+    ) -> Verdict {
+        Verdict {
+            wrong,
+            client: self.client.name.clone(),
+            user: self.client.user,
+            event: event.map(|(key, _)| key.to_owned()),
+            community: event.map(|(_, community)| community),
+            at,
+            why,
+        }
+    }
+}
+
+impl<'a> What<'a> {
+    fn of(frame: &'a Frame, id_at: Option<Micros>, faults: &[Fault]) -> Self {
+        let Some(data) = frame.data.as_deref() else {
+            return Self::Other;
+        };
+        match frame.event.as_deref() {
+            None => key(data).map_or(Self::Other, |(key, community)| Self::Event {
+                key,
+                community,
+            }),
+            Some("reset") => {
+                let told: Value = serde_json::from_str(data).unwrap_or_default();
+                let communities = told["communities"].as_array();
+                let lost = faults.iter().filter(|fault| fault.log_lost);
+                let explains = |fault: &Fault| {
+                    let known = fault
+                        .ended
+                        .map_or(Micros::MAX, |ended| ended.saturating_add(LOSS_KNOWN_WITHIN));
+                    fault.begun <= frame.at && id_at.is_none_or(|at| at <= known)
+                };
+                Self::Reset {
+                    communities: communities
+                        .into_iter()
+                        .flatten()
+                        .filter_map(Value::as_i64)
+                        .collect(),
+                    explained: lost.into_iter().any(explains),
+                    data,
+                }
+            }
+            Some(_) => Self::Other,
+        }
+    }
+}
+
+/// What had to be got and was not. Gives how much had to be got.
+fn lost(reading: &Reading<'_>, past: &Past, found: &mut Vec<Verdict>) -> usize {
+    for read in &reading.reads {
+        if let What::Reset {
+            explained: false,
+            data,
+            ..
+        } = &read.what
+        {
+            let why = format!("a reset that no fault explains: {data}");
+            found.push(reading.verdict(Wrong::Lost, None, read.at, why));
+        }
+    }
+    let got: BTreeSet<&str> = reading
+        .reads
+        .iter()
+        .filter_map(|read| match &read.what {
+            What::Event { key, .. } => Some(key.as_str()),
+            _ => None,
+        })
+        .collect();
+    let mut due = 0;
+    for (key, event) in &past.events {
+        let Some(community) = past.communities.get(&event.community) else {
+            continue;
+        };
+        if got.contains(key.as_str()) {
+            due += 1;
+        } else if is_due(reading, event, community, past) {
+            due += 1;
+            let why = format!(
+                "never got, though asked for at {} and answered",
+                event.begun
+            );
+            found.push(reading.verdict(
+                Wrong::Lost,
+                Some((key, event.community)),
+                event.begun,
+                why,
+            ));
+        }
+    }
+    due
+}
+
+fn is_due(reading: &Reading<'_>, event: &Event, community: &Community, past: &Past) -> bool {
+    let user = reading.client.user;
+    let (Some(begun), Some(answered)) = (reading.begun, event.answered) else {
+        return false;
+    };
+    if event.begun <= begun || event.excluded == Some(user) {
+        return false;
+    }
+    let (first, last) = community.standing(event.begun, event.answered);
+    let is_off =
+        |version: &&crate::permissions::Version| !version.state.receives(user, &event.audience);
+    let versions = community.versions.get(first..).unwrap_or_default();
+    let standing = last - first;
+    if versions
+        .iter()
+        .take(standing + 1)
+        .any(|version| is_off(&version))
+        || is_freed(reading, event)
+    {
+        return false;
+    }
+    let off = versions.iter().skip(standing + 1).find(is_off);
+    off.is_none_or(|off| has_passed(reading, event, answered, off.begun, past))
+}
+
+/// A reset that is explained was read after the event was asked for.
+fn is_freed(reading: &Reading<'_>, event: &Event) -> bool {
+    reading.reads.iter().any(|read| match &read.what {
+        What::Reset {
+            communities,
+            explained,
+            ..
+        } => *explained && read.at >= event.begun && communities.contains(&event.community),
+        _ => false,
+    })
+}
+
+/// Before `until` the client read something of the community that was asked for after the event was answered, and so
+/// stands behind it.
+fn has_passed(
+    reading: &Reading<'_>,
+    event: &Event,
+    answered: Micros,
+    until: Micros,
+    past: &Past,
+) -> bool {
+    let mut reads = reading.reads.iter().take_while(|read| read.at < until);
+    reads.any(|read| match &read.what {
+        What::Event { key, community } if *community == event.community => past
+            .events
+            .get(key)
+            .is_some_and(|later| later.begun > answered),
+        _ => false,
+    })
+}
+
+/// What must not be got, and what was got twice.
+fn wrongly_got(reading: &Reading<'_>, past: &Past, found: &mut Vec<Verdict>) {
+    let mut seen: BTreeMap<&str, i64> = BTreeMap::new();
+    for read in &reading.reads {
+        match &read.what {
+            What::Reset {
+                communities,
+                explained: true,
+                ..
+            } => {
+                seen.retain(|_, community| !communities.contains(community));
+            }
+            What::Event { key, community } => {
+                let named = Some((key.as_str(), *community));
+                if let Some(why) = must_not(reading.client.user, past, key) {
+                    found.push(reading.verdict(Wrong::Leaked, named, read.at, why.to_owned()));
+                }
+                if seen.insert(key, *community).is_some() {
+                    let why = "got a second time".to_owned();
+                    found.push(reading.verdict(Wrong::Duplicated, named, read.at, why));
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn must_not(user: i64, past: &Past, key: &str) -> Option<&'static str> {
+    let Some(event) = past.events.get(key).filter(|event| !event.refused) else {
+        return Some("got, though nobody caused it");
+    };
+    if event.excluded == Some(user) {
+        return Some("got by the one who is excluded");
+    }
+    let Some(community) = past.communities.get(&event.community) else {
+        return Some("got from a community that is not known");
+    };
+    let (first, last) = community.standing(event.begun, event.answered);
+    let standing = community.versions.get(first..=last).unwrap_or_default();
+    let may = standing
+        .iter()
+        .any(|version| version.state.receives(user, &event.audience));
+    if may {
+        None
+    } else if standing.iter().any(|version| version.state.is_member(user)) {
+        Some("got by a member whom it is not for")
+    } else {
+        Some("got by somebody who was no member")
+    }
+}
+
+/// Within a community, an event that was answered before another was asked for stands before it.
+fn overtaken(reading: &Reading<'_>, past: &Past, found: &mut Vec<Verdict>) {
+    // By community: the event read so far whose call began last.
+    let mut latest: BTreeMap<i64, (Micros, &str)> = BTreeMap::new();
+    for read in &reading.reads {
+        match &read.what {
+            What::Reset { .. } => latest.clear(),
+            What::Event { key, community } => {
+                let Some(event) = past.events.get(key) else {
+                    continue;
+                };
+                if let (Some((begun, later)), Some(answered)) =
+                    (latest.get(community), event.answered)
+                    && answered < *begun
+                {
+                    let why = format!(
+                        "got after {later}, which was asked for when this was already answered"
+                    );
+                    found.push(reading.verdict(
+                        Wrong::OutOfOrder,
+                        Some((key, *community)),
+                        read.at,
+                        why,
+                    ));
+                }
+                let entry = latest.entry(*community).or_insert((event.begun, key));
+                if entry.0 < event.begun {
+                    *entry = (event.begun, key);
+                }
+            }
+            What::Other => {}
+        }
+    }
+}
+
+/// Positions that don't fit into one order.
+fn contradicted(readings: &[Reading<'_>], found: &mut Vec<Verdict>) {
+    let mut order = Order::default();
+    for reading in readings {
+        let mut last = reading.first;
+        for read in &reading.reads {
+            let Some(id) = read.id else { continue };
+            if matches!(read.what, What::Reset { .. }) {
+                last = Some(id);
+                continue;
+            }
+            if let Some(before) = last.filter(|before| *before != id) {
+                order.add(before, id, &reading.client.name);
+            } else if last.is_some()
+                && let What::Event { key, community } = &read.what
+            {
+                let why = "its cursor is that of the frame before".to_owned();
+                found.push(reading.verdict(
+                    Wrong::OutOfOrder,
+                    Some((key, *community)),
+                    read.at,
+                    why,
+                ));
+            }
+            last = Some(id);
+        }
+    }
+    let circle = order.contradiction();
+    if !circle.is_empty() {
+        found.push(contradiction(readings, &circle));
+    }
+}
+
+fn contradiction(readings: &[Reading<'_>], circle: &[(&str, &str)]) -> Verdict {
+    let mut steps = Vec::new();
+    let mut at = 0;
+    for (id, who) in circle {
+        let reads = readings
+            .iter()
+            .filter(|reading| reading.client.name == *who)
+            .flat_map(|reading| &reading.reads);
+        let read = reads.into_iter().find(|read| read.id == Some(*id));
+        let what = read.map(|read| match &read.what {
+            What::Event { key, .. } => key.clone(),
+            _ => "a position".to_owned(),
+        });
+        at = read.map_or(at, |read| read.at);
+        steps.push(format!(
+            "{who} read {} ({id}) and next",
+            what.unwrap_or_else(|| "a cursor".to_owned())
+        ));
+    }
+    Verdict {
+        wrong: Wrong::OutOfOrder,
+        client: circle
+            .first()
+            .map_or_else(String::new, |(_, who)| (*who).to_owned()),
+        user: 0,
+        event: None,
+        community: None,
+        at,
+        why: format!(
+            "the clients contradict each other: {} the first again",
+            steps.join(", ")
+        ),
+    }
+}
+
+/// Frames with an event, and how many of them stood behind a reset on their connection.
+fn deliveries(client: &Client) -> (usize, usize) {
+    let (mut all, mut after_reset) = (0, 0);
+    for connection in &client.connections {
+        let mut reset = false;
+        for frame in &connection.frames {
+            match frame.event.as_deref() {
+                Some("reset") => reset = true,
+                None if frame.data.is_some() => {
+                    all += 1;
+                    after_reset += usize::from(reset);
+                }
+                _ => {}
+            }
+        }
+    }
+    (all, after_reset)
+}
