@@ -46,6 +46,14 @@ bench: ## Measure, optimised (ARGS="…" for the benchmark)
 	cargo build --locked --release --package crier --package crier-bench
 	@exec "$${CARGO_TARGET_DIR:-target}/release/crier-bench" $(ARGS)
 
+SEED ?= 1
+SEEDS ?= 3
+.PHONY: chaos
+chaos: ## Break a running Crier and count what it got wrong (SEED=n SEEDS=k, ARGS="…")
+	@$(fetch) nats-server postgres
+	cargo build --locked --package crier --package crier-chaos
+	@exec "$${CARGO_TARGET_DIR:-target}/debug/crier-chaos" --seed $(SEED) --seeds $(SEEDS) $(ARGS)
+
 .PHONY: schemathesis
 schemathesis: ## Call everything that OpenAPI names with all that it allows and forbids (ARGS="…" for schemathesis run)
 	@$(fetch) nats-server

@@ -90,7 +90,7 @@ fn crates_have_no_forbidden_edges() {
 #[test]
 fn crates_inherit_lints_and_versions() {
     let folders = MAY_USE.map(|(folder, _)| folder);
-    for folder in folders.iter().chain(&["tests", "bench"]) {
+    for folder in folders.iter().chain(&["tests", "bench", "chaos"]) {
         let text = manifest(folder);
         assert!(
             text.contains("[lints]\nworkspace = true"),

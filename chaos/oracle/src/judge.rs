@@ -20,8 +20,10 @@ use crate::order::Order;
 use crate::past::{Event, Past};
 use crate::permissions::Community;
 
-/// How long after the log's loss was mended a client may still read cursors from before: gateways find out by and by.
-const LOSS_KNOWN_WITHIN: Micros = 15_000_000;
+/// How often one loss of the log explains that a client is told `reset` of a community: its cursor reaches back to
+/// before the loss, or events are gone that it was to get, and then the log's new life begins. That may be long after a
+/// purge, which the relay notices when next it has to look. Resets without an event between them are one.
+const RESETS_OF_A_LOSS: usize = 2;
 
 /// What can be wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -68,6 +70,17 @@ pub struct Judgement {
     pub due: usize,
     /// What is wrong.
     pub verdicts: Vec<Verdict>,
+}
+
+impl Judgement {
+    /// How often something is wrong in this way.
+    #[must_use]
+    pub fn count(&self, wrong: Wrong) -> usize {
+        self.verdicts
+            .iter()
+            .filter(|verdict| verdict.wrong == wrong)
+            .count()
+    }
 }
 
 /// Something that a client read.
@@ -154,8 +167,7 @@ impl<'a> Reading<'a> {
             begun: client.cursor_read,
             reads: Vec::new(),
         };
-        // When the last id was read.
-        let mut id_at = client.cursor_read;
+        let mut resets = Resets::default();
         for frame in client
             .connections
             .iter()
@@ -164,15 +176,13 @@ impl<'a> Reading<'a> {
             if frame.event.as_deref() == Some("ready") && reading.begun.is_none() {
                 reading.begun = Some(frame.at);
             }
-            let what = What::of(frame, id_at, faults);
+            let mut what = What::of(frame);
+            resets.explain(&mut what, frame.at, faults);
             reading.reads.push(Read {
                 at: frame.at,
                 id: frame.id.as_deref(),
                 what,
             });
-            if frame.id.is_some() {
-                id_at = Some(frame.at);
-            }
         }
         reading
     }
@@ -197,7 +207,7 @@ impl<'a> Reading<'a> {
 }
 
 impl<'a> What<'a> {
-    fn of(frame: &'a Frame, id_at: Option<Micros>, faults: &[Fault]) -> Self {
+    fn of(frame: &'a Frame) -> Self {
         let Some(data) = frame.data.as_deref() else {
             return Self::Other;
         };
@@ -209,24 +219,50 @@ impl<'a> What<'a> {
             Some("reset") => {
                 let told: Value = serde_json::from_str(data).unwrap_or_default();
                 let communities = told["communities"].as_array();
-                let lost = faults.iter().filter(|fault| fault.log_lost);
-                let explains = |fault: &Fault| {
-                    let known = fault
-                        .ended
-                        .map_or(Micros::MAX, |ended| ended.saturating_add(LOSS_KNOWN_WITHIN));
-                    fault.begun <= frame.at && id_at.is_none_or(|at| at <= known)
-                };
+                let communities = communities.into_iter().flatten().filter_map(Value::as_i64);
                 Self::Reset {
-                    communities: communities
-                        .into_iter()
-                        .flatten()
-                        .filter_map(Value::as_i64)
-                        .collect(),
-                    explained: lost.into_iter().any(explains),
+                    communities: communities.collect(),
+                    explained: false,
                     data,
                 }
             }
             Some(_) => Self::Other,
+        }
+    }
+}
+
+/// The resets that one client was told so far: by community how many, and whether an event came after the last.
+#[derive(Default)]
+struct Resets {
+    told: BTreeMap<i64, (usize, bool)>,
+}
+
+impl Resets {
+    /// Sees whether the faults so far explain what was read, if it is a reset.
+    fn explain(&mut self, what: &mut What<'_>, at: Micros, faults: &[Fault]) {
+        match what {
+            What::Event { community, .. } => {
+                if let Some((_, event_came)) = self.told.get_mut(community) {
+                    *event_came = true;
+                }
+            }
+            What::Reset {
+                communities,
+                explained,
+                ..
+            } => {
+                let losses = faults
+                    .iter()
+                    .filter(|fault| fault.log_lost && fault.begun <= at)
+                    .count();
+                *explained = losses > 0;
+                for community in &*communities {
+                    let (count, event_came) = self.told.entry(*community).or_insert((0, true));
+                    *count += usize::from(std::mem::take(event_came));
+                    *explained &= *count <= RESETS_OF_A_LOSS * losses;
+                }
+            }
+            What::Other => {}
         }
     }
 }
@@ -257,10 +293,11 @@ fn lost(reading: &Reading<'_>, past: &Past, found: &mut Vec<Verdict>) -> usize {
         let Some(community) = past.communities.get(&event.community) else {
             continue;
         };
-        if got.contains(key.as_str()) {
-            due += 1;
-        } else if is_due(reading, event, community, past) {
-            due += 1;
+        if !is_due(reading, event, community, past) {
+            continue;
+        }
+        due += 1;
+        if !got.contains(key.as_str()) {
             let why = format!(
                 "never got, though asked for at {} and answered",
                 event.begun

@@ -145,7 +145,9 @@ impl State {
 
     /// Admins and the submitter, if a member, follow what is published.
     fn publish(&mut self, article: i64) {
-        self.published.insert(article);
+        if !self.published.insert(article) {
+            return;
+        }
         let submitter = self.submitters.get(&article).copied();
         let concerned: Vec<i64> = self
             .members

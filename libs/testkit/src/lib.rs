@@ -9,6 +9,7 @@
 //! | [`NatsCluster`] | three of them that keep one JetStream |
 //! | [`NatsServer`] | a nats-server with JetStream that can be killed, paused and started again |
 //! | [`Postgres`] | one cluster per test process with a database per call, or a dedicated one to kill |
+//! | [`Process`] | any other child process, signalled and never left behind |
 //! | [`HttpClient`] | JSON over HTTP with a bearer token |
 //! | [`SseClient`] | an EventSource with everything in sight; [`SseParser`] is its pure half |
 //! | [`TraceCollector`] | an OTLP receiver that gives back the spans it was sent |
@@ -39,6 +40,7 @@ pub use browser::{Browser, Page};
 pub use http::{Answer, HttpClient};
 pub use nats::{NatsCluster, NatsOptions, NatsServer};
 pub use postgres::{DedicatedPostgres, Postgres, TestDatabase};
+pub use process::{Ending, Process};
 pub use sse::{Ended, Frame, SseClient, SseParser};
 pub use trace::{Span, TraceCollector};
 pub use wait::{DEADLINE, wait_for};

@@ -12,7 +12,7 @@ use crate::{guardian, wait_for};
 
 /// How a process is ended when its value is dropped, or by the guardian.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ending {
+pub enum Ending {
     /// SIGKILL: leaves nothing but files.
     Kill,
     /// SIGQUIT: PostgreSQL's immediate shutdown, which ends its backends and gives back shared memory.
@@ -36,14 +36,17 @@ impl Ending {
 }
 
 /// A running child. `std`, not tokio: a process shared by tests outlives the runtime of the test that started it.
-pub(crate) struct Process {
+pub struct Process {
     child: Child,
     ending: Ending,
 }
 
 impl Process {
     /// Starts `command` with both outputs appended to the file `log`.
-    pub(crate) fn spawn(command: &mut Command, log: &Path, ending: Ending) -> Self {
+    ///
+    /// # Panics
+    /// When it can't be started.
+    pub fn spawn(command: &mut Command, log: &Path, ending: Ending) -> Self {
         let out = File::options().create(true).append(true).open(log);
         let out = out.unwrap_or_else(|error| panic!("open {}: {error}", log.display()));
         let err = out.try_clone().expect("a second handle of the log");
@@ -54,23 +57,33 @@ impl Process {
         Self { child, ending }
     }
 
-    pub(crate) fn pid(&self) -> u32 {
+    /// The process id.
+    pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// Sends a signal; one to a process that has ended but is not reaped yet does nothing.
-    pub(crate) fn signal(&self, signal: Signal) {
+    ///
+    /// # Panics
+    /// When it can't be sent.
+    pub fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
         kill_process(pid.expect("a process id"), signal).expect("signal an own child");
     }
 
     /// How it ended, if it has.
-    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+    ///
+    /// # Panics
+    /// When that can't be asked.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().expect("ask for an own child")
     }
 
-    /// Sends `signal` and waits for the end.
-    pub(crate) async fn end(mut self, what: &str, signal: Signal) -> ExitStatus {
+    /// Sends `signal` and waits for the end; to a paused process too.
+    ///
+    /// # Panics
+    /// When it does not end within [`DEADLINE`](crate::DEADLINE).
+    pub async fn end(mut self, what: &str, signal: Signal) -> ExitStatus {
         self.signal(signal);
         // A stopped process takes a signal only when it goes on.
         self.signal(Signal::CONT);

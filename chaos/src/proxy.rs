@@ -1,0 +1,173 @@
+//! A way to NATS that can be broken: one for each process of Crier, between it and the server.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// How the way is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Way {
+    Open,
+    /// What was connected is cut, and nobody gets through.
+    Cut,
+    /// Connections stay, and carry nothing.
+    Frozen,
+    /// Everything takes this much longer.
+    Slow(Duration),
+    /// Of the live copies, this share is lost.
+    LosesLive(f64),
+}
+
+/// Ends with all its connections when dropped.
+pub(crate) struct Proxy {
+    address: SocketAddr,
+    way: watch::Sender<Way>,
+    task: JoinHandle<()>,
+}
+
+impl Proxy {
+    pub(crate) async fn start(server: SocketAddr) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let (way, seen) = watch::channel(Way::Open);
+        let task = tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                tokio::spawn(carry(client, server, seen.clone()));
+            }
+        });
+        Ok(Self { address, way, task })
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("nats://{}", self.address)
+    }
+
+    pub(crate) fn set(&self, way: Way) {
+        self.way.send_replace(way);
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.task.abort();
+        // A connection ends when its way is cut.
+        self.way.send_replace(Way::Cut);
+    }
+}
+
+async fn carry(client: TcpStream, server: SocketAddr, mut way: watch::Receiver<Way>) {
+    if *way.borrow() == Way::Cut {
+        return;
+    }
+    let Ok(server) = TcpStream::connect(server).await else {
+        return;
+    };
+    let _ = (client.set_nodelay(true), server.set_nodelay(true));
+    let (from_client, to_client) = client.into_split();
+    let (from_server, to_server) = server.into_split();
+    let (up, down) = (way.clone(), way.clone());
+    let cut = async {
+        let _ = way.wait_for(|way| *way == Way::Cut).await;
+    };
+    // Whichever ends first ends both: the halves are dropped with the other.
+    tokio::select! {
+        _ = pump(from_client, to_server, up, Filter::default(), false) => {}
+        _ = pump(from_server, to_client, down, Filter::default(), true) => {}
+        () = cut => {}
+    }
+}
+
+async fn pump(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut way: watch::Receiver<Way>,
+    mut filter: Filter,
+    is_from_server: bool,
+) -> anyhow::Result<()> {
+    let mut chunk = vec![0; 64 * 1024];
+    loop {
+        let read = from.read(&mut chunk).await?;
+        if read == 0 {
+            return Ok(());
+        }
+        way.wait_for(|way| *way != Way::Frozen).await?;
+        let now = *way.borrow();
+        if let Way::Slow(delay) = now {
+            tokio::time::sleep(delay).await;
+        }
+        let bytes = chunk.get(..read).context("what was read")?;
+        if is_from_server {
+            let share = if let Way::LosesLive(share) = now {
+                share
+            } else {
+                0.0
+            };
+            to.write_all(&filter.pass(bytes, share)).await?;
+        } else {
+            to.write_all(bytes).await?;
+        }
+    }
+}
+
+/// Cuts the server's bytes into messages of NATS's protocol, of which some may be left out.
+#[derive(Default)]
+struct Filter {
+    rest: Vec<u8>,
+}
+
+impl Filter {
+    /// The whole messages that these bytes complete, but for `share` of the live copies.
+    fn pass(&mut self, bytes: &[u8], share: f64) -> Vec<u8> {
+        self.rest.extend_from_slice(bytes);
+        let mut passed = Vec::with_capacity(self.rest.len());
+        while let Some((length, is_live)) = first_message(&self.rest) {
+            if length > self.rest.len() {
+                break;
+            }
+            let later = self.rest.split_off(length);
+            let message = std::mem::replace(&mut self.rest, later);
+            if !(is_live && rand::random::<f64>() < share) {
+                passed.extend(message);
+            }
+        }
+        passed
+    }
+}
+
+/// How long the first message is, and whether it is a live copy; none if that can't be seen yet.
+fn first_message(bytes: &[u8]) -> Option<(usize, bool)> {
+    let end = bytes.windows(2).position(|pair| pair == b"\r\n")? + 2;
+    let line = String::from_utf8_lossy(bytes.get(..end)?);
+    let mut words = line.split_ascii_whitespace();
+    if !matches!(words.next(), Some("MSG" | "HMSG")) {
+        return Some((end, false));
+    }
+    let is_live = words.next()?.starts_with("live.");
+    let payload: usize = words.next_back()?.parse().ok()?;
+    Some((end + payload + 2, is_live))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn live_copies_are_left_out_whole_wherever_the_bytes_are_cut() {
+        let stream = b"INFO {}\r\nPING\r\nMSG live.a 7 4\r\n\r\nxy\r\nHMSG b 8 reply 3 5\r\nabcde\r\n+OK\r\n";
+        let left = b"INFO {}\r\nPING\r\nHMSG b 8 reply 3 5\r\nabcde\r\n+OK\r\n";
+        for cut in 0..stream.len() {
+            for (share, expected) in [(0.0, &stream[..]), (1.0, &left[..])] {
+                let mut filter = Filter::default();
+                let mut passed = filter.pass(&stream[..cut], share);
+                passed.extend(filter.pass(&stream[cut..], share));
+                assert_eq!(passed, expected, "cut at {cut}");
+            }
+        }
+    }
+}
