@@ -107,6 +107,16 @@ impl Follower {
                     }
                     loop {
                         match spine.next().await {
+                            // Nothing is taken away for its age while a spine may still need it: the log was
+                            // purged, and with it perhaps permissions that ended.
+                            Ok(item) if item.seq > position.next() => {
+                                let reason = format!(
+                                    "what stood between {position} and {} is gone",
+                                    item.seq
+                                );
+                                self.tell(SpineEvent::Lost { reason }).await?;
+                                return Ok(());
+                            }
                             Ok(item) => {
                                 position = item.seq;
                                 self.tell(SpineEvent::Item(item)).await?;
