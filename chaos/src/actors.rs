@@ -28,19 +28,24 @@ const LARGE: usize = 40_000;
 /// Asks a manager for two changes of one user's permissions with something written in between. Answered when done.
 pub(crate) type TwoChanges = tokio::sync::oneshot::Sender<()>;
 
+/// Says when it is time to end.
+pub(crate) type Over = tokio::sync::watch::Receiver<bool>;
+
 async fn pause(range: std::ops::Range<u64>, rng: &mut StdRng) {
     let pause = Duration::from_millis(rng.random_range(range));
     tokio::time::sleep(pause).await;
 }
 
-/// Changes one community's permissions, one change after the other, so that their order is known.
+/// Changes one community's permissions, one change after the other, so that their order is known. Ends by itself after
+/// the change under way.
 pub(crate) async fn manage(
     api: Arc<Api>,
     group: Arc<Group>,
     mut asked: mpsc::Receiver<TwoChanges>,
+    over: Over,
     mut rng: StdRng,
 ) -> anyhow::Result<()> {
-    loop {
+    while !*over.borrow() {
         let pause = Duration::from_millis(rng.random_range(BETWEEN_CHANGES));
         tokio::select! {
             done = asked.recv() => match done {
@@ -53,6 +58,7 @@ pub(crate) async fn manage(
             () = tokio::time::sleep(pause) => change(&api, &group, &mut rng).await?,
         }
     }
+    Ok(())
 }
 
 async fn change(api: &Api, group: &Group, rng: &mut StdRng) -> anyhow::Result<()> {
@@ -149,16 +155,18 @@ async fn change_twice(api: &Api, group: &Group, rng: &mut StdRng) -> anyhow::Res
     Ok(())
 }
 
-/// Writes in a community, and as the backend about it, until it is dropped.
+/// Writes in a community, and as the backend about it. Ends by itself after the text under way.
 pub(crate) async fn keep_writing(
     api: Arc<Api>,
     group: Arc<Group>,
+    over: Over,
     mut rng: StdRng,
 ) -> anyhow::Result<()> {
-    loop {
+    while !*over.borrow() {
         write(&api, &group, &mut rng).await?;
         pause(BETWEEN_TEXTS, &mut rng).await;
     }
+    Ok(())
 }
 
 /// A text that names its event.
@@ -336,9 +344,9 @@ pub(crate) async fn tell_all(
     outside(api, body, rng).await
 }
 
-/// Has clients leave, come back elsewhere and stand still, until it is dropped.
-pub(crate) async fn move_clients(orders: Vec<mpsc::Sender<Order>>, mut rng: StdRng) {
-    loop {
+/// Has clients leave, come back elsewhere and stand still.
+pub(crate) async fn move_clients(orders: Vec<mpsc::Sender<Order>>, over: Over, mut rng: StdRng) {
+    while !*over.borrow() {
         pause(BETWEEN_MOVES, &mut rng).await;
         let order = match rng.random_range(0..10) {
             0..4 => Order::Leave(Duration::ZERO),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::ensure;
-use crier_oracle::journal::{Call, Caller};
+use crier_oracle::journal::Caller;
 use crier_service_kit::auth::{AuthConfig, Signer};
 use crier_service_kit::config::Secret;
 use crier_testkit::{Answer, HttpClient};
@@ -87,24 +87,14 @@ impl Api {
             http = http.with_header("idempotency-key", key);
         }
         let body = (!request.body.is_null()).then(|| request.body.to_string().into());
-        let begun = self.recorder.now();
-        let answer = http
-            .call(request.method.clone(), &request.path, body)
-            .await
-            .ok();
-        self.recorder.call(Call {
-            who: request.who,
-            method: request.method.to_string(),
-            path: request.path.clone(),
-            body: request.body.clone(),
-            begun,
-            answered: answer.is_some().then(|| self.recorder.now()),
-            status: answer.as_ref().map(|answer| answer.status),
-            answer: answer
-                .as_ref()
-                .map(|answer| answer.json.clone())
-                .unwrap_or_default(),
-        });
+        let (method, path) = (request.method.clone(), request.path.as_str());
+        let number = self
+            .recorder
+            .call(request.who, method.as_str(), path, &request.body);
+        let answer = http.call(method, path, body).await.ok();
+        if let Some(answer) = &answer {
+            self.recorder.answered(number, answer.status, &answer.json);
+        }
         answer
     }
 

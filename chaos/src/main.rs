@@ -35,6 +35,7 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use crier_oracle::{Wrong, judge, timeline};
 use futures::StreamExt as _;
+use tokio::sync::oneshot;
 use tokio::task::LocalSet;
 
 use paths::Figures;
@@ -65,7 +66,7 @@ struct Cli {
     /// Judge the journal of an earlier run again, and nothing else.
     #[arg(long)]
     judge: Option<PathBuf>,
-    /// A deliberate mistake, of a build with the feature `sabotage`.
+    /// A mistake on purpose, of a build with the feature `sabotage`; the first seed that notices it is the last.
     #[arg(long)]
     sabotage: Option<String>,
 }
@@ -98,6 +99,10 @@ async fn main() -> anyhow::Result<ExitCode> {
     let mut total = Total::default();
     while let Some((plan, took, outcome)) = runs.next().await {
         total.add(&plan, took, outcome);
+        if cli.sabotage.is_some() && !total.wrong.is_empty() {
+            println!("caught");
+            break;
+        }
     }
     Ok(total.conclude())
 }
@@ -125,14 +130,21 @@ async fn one(seed: u64, cli: &Cli) -> (Plan, Duration, anyhow::Result<Outcome>) 
     let plan = Plan::of(seed, Duration::from_secs(cli.seconds));
     let begun = Instant::now();
     let (run, folder, sabotage) = (plan.clone(), cli.folder.clone(), cli.sabotage.clone());
-    let thread = tokio::task::spawn_blocking(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread()
+    let (done, outcome) = oneshot::channel();
+    // Not one of the runtime's, which would be waited for at the end.
+    std::thread::spawn(move || {
+        let ran = tokio::runtime::Builder::new_current_thread()
             .enable_all()
-            .build()?;
-        let run = run::seed(&run, sabotage.as_deref(), &folder);
-        LocalSet::new().block_on(&runtime, run)
+            .build();
+        let ran = ran.map_err(Into::into).and_then(|runtime| {
+            let run = run::seed(&run, sabotage.as_deref(), &folder);
+            LocalSet::new().block_on(&runtime, run)
+        });
+        let _ = done.send(ran);
     });
-    let outcome = thread.await.unwrap_or_else(|panicked| Err(panicked.into()));
+    let outcome = outcome
+        .await
+        .unwrap_or_else(|_| Err(anyhow::anyhow!("the seed's thread panicked")));
     (plan, begun.elapsed(), outcome)
 }
 

@@ -3,8 +3,9 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use crier_oracle::journal::{Call, Client, Connection, Fault, Frame, Journal, Micros};
+use crier_oracle::journal::{Call, Caller, Client, Connection, Fault, Frame, Journal, Micros};
 use crier_testkit::Frame as Block;
+use serde_json::Value;
 
 /// The journal of a run. Clones write into the same.
 #[derive(Clone)]
@@ -12,6 +13,10 @@ pub(crate) struct Recorder {
     begun: Instant,
     journal: Arc<Mutex<Journal>>,
 }
+
+/// A call in the journal.
+#[derive(Clone, Copy)]
+pub(crate) struct CallNumber(usize);
 
 /// A client in the journal.
 #[derive(Clone, Copy)]
@@ -33,8 +38,30 @@ impl Recorder {
         u64::try_from(self.begun.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 
-    pub(crate) fn call(&self, call: Call) {
-        self.journal().calls.push(call);
+    /// A call begins. It stands in the journal from now on, whatever becomes of it.
+    pub(crate) fn call(&self, who: Caller, method: &str, path: &str, body: &Value) -> CallNumber {
+        let begun = self.now();
+        let mut journal = self.journal();
+        journal.calls.push(Call {
+            who,
+            method: method.to_owned(),
+            path: path.to_owned(),
+            body: body.clone(),
+            begun,
+            answered: None,
+            status: None,
+            answer: Value::Null,
+        });
+        CallNumber(journal.calls.len() - 1)
+    }
+
+    pub(crate) fn answered(&self, call: CallNumber, status: u16, answer: &Value) {
+        let now = self.now();
+        if let Some(call) = self.journal().calls.get_mut(call.0) {
+            call.answered = Some(now);
+            call.status = Some(status);
+            call.answer = answer.clone();
+        }
     }
 
     pub(crate) fn client(&self, client: Client) -> ClientNumber {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use crier_oracle::journal::{Caller, Journal};
 use crier_oracle::{Judgement, judge, overdue, timeline};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::actors;
@@ -24,6 +24,8 @@ use crate::system::System;
 
 /// After everything is mended, what is missing may take this long: clients that were told to wait, back-offs, leases.
 const SETTLE: Duration = Duration::from_secs(90);
+/// What a mistake on purpose loses does not come.
+const SETTLE_SABOTAGED: Duration = Duration::from_secs(20);
 /// Then what must not come may still come.
 const GRACE: Duration = Duration::from_secs(2);
 const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
@@ -44,9 +46,10 @@ pub(crate) struct Outcome {
     pub(crate) told: Option<PathBuf>,
 }
 
-/// What of a run ends when it is dropped.
+/// Those who do something while things break.
 struct Actors {
     tasks: JoinSet<anyhow::Result<()>>,
+    over: watch::Sender<bool>,
 }
 
 /// Runs one seed. Logs, and a timeline if something is wrong, go into `folder`.
@@ -71,6 +74,7 @@ pub(crate) async fn seed(
 
     let mut actors = Actors {
         tasks: JoinSet::new(),
+        over: watch::Sender::new(false),
     };
     let mut readers = JoinSet::new();
     let gateways: Vec<String> = system
@@ -88,14 +92,19 @@ pub(crate) async fn seed(
         clients,
     });
     let paths = Paths::default();
-    let mut watch = JoinSet::new();
-    watch.spawn_local(paths.clone().watch(Arc::clone(&hands)));
+    let mut watching = JoinSet::new();
+    watching.spawn_local(paths.clone().watch(Arc::clone(&hands)));
 
     let broken = break_things(&hands, plan).await;
     actors.stop().await?;
     broken?;
     finish(&hands, plan).await?;
-    settle(&hands, &recorder).await?;
+    let patience = if sabotage.is_some() {
+        SETTLE_SABOTAGED
+    } else {
+        SETTLE
+    };
+    settle(&hands, &recorder, patience).await?;
     paths.look(&hands).await;
     drop(readers);
     for server in hands.system.servers() {
@@ -167,31 +176,36 @@ impl Actors {
                 Arc::clone(&api),
                 Arc::clone(&group),
                 asked,
+                self.over.subscribe(),
                 plan.chance(100 + number),
             ));
             for writer in 0..2 {
-                let rng = plan.chance(200 + number * 10 + writer);
+                let (over, rng) = (
+                    self.over.subscribe(),
+                    plan.chance(200 + number * 10 + writer),
+                );
                 self.tasks.spawn_local(actors::keep_writing(
                     Arc::clone(&api),
                     Arc::clone(&group),
+                    over,
                     rng,
                 ));
             }
         }
-        let (clients, rng) = (clients.to_vec(), plan.chance(300));
+        let (clients, over, rng) = (clients.to_vec(), self.over.subscribe(), plan.chance(300));
         self.tasks.spawn_local(async move {
-            actors::move_clients(clients, rng).await;
+            actors::move_clients(clients, over, rng).await;
             Ok(())
         });
         managers
     }
 
-    /// Ends all of them; the error of one that failed by itself.
+    /// Has all of them end; the error of one that failed by itself.
     async fn stop(mut self) -> anyhow::Result<()> {
-        while let Some(ended) = self.tasks.try_join_next() {
+        self.over.send_replace(true);
+        while let Some(ended) = self.tasks.join_next().await {
             ended.context("an actor")?.context("an actor")?;
         }
-        self.tasks.shutdown().await;
         Ok(())
     }
 }
@@ -223,9 +237,9 @@ async fn finish(hands: &Hands, plan: &Plan) -> anyhow::Result<()> {
 }
 
 /// Waits until nobody misses anything, or for long enough.
-async fn settle(hands: &Hands, recorder: &Recorder) -> anyhow::Result<()> {
+async fn settle(hands: &Hands, recorder: &Recorder, patience: Duration) -> anyhow::Result<()> {
     let begun = Instant::now();
-    while begun.elapsed() < SETTLE {
+    while begun.elapsed() < patience {
         let journal = recorder.journal_now();
         let missing = tokio::task::spawn_blocking(move || overdue(&journal)).await?;
         if missing.map_err(anyhow::Error::msg)? == 0 {

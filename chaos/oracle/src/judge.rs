@@ -330,24 +330,30 @@ fn is_due(reading: &Reading<'_>, event: &Event, community: &Community, past: &Pa
         .iter()
         .take(standing + 1)
         .any(|version| is_off(&version))
-        || is_freed(reading, event)
     {
         return false;
     }
     let off = versions.iter().skip(standing + 1).find(is_off);
-    off.is_none_or(|off| has_passed(reading, event, answered, off.begun, past))
+    let until = off
+        .map(|off| off.begun)
+        .into_iter()
+        .chain(freed(reading, event))
+        .min();
+    until.is_none_or(|until| has_passed(reading, event, answered, until, past))
 }
 
-/// A reset that is explained was read after the event was asked for.
-fn is_freed(reading: &Reading<'_>, event: &Event) -> bool {
-    reading.reads.iter().any(|read| match &read.what {
+/// When the client read a reset that is explained, after the event was asked for.
+fn freed(reading: &Reading<'_>, event: &Event) -> Option<Micros> {
+    let mut reads = reading.reads.iter().filter(|read| read.at >= event.begun);
+    let reset = reads.find(|read| match &read.what {
         What::Reset {
             communities,
             explained,
             ..
-        } => *explained && read.at >= event.begun && communities.contains(&event.community),
+        } => *explained && communities.contains(&event.community),
         _ => false,
-    })
+    });
+    reset.map(|read| read.at)
 }
 
 /// Before `until` the client read something of the community that was asked for after the event was answered, and so
