@@ -48,11 +48,14 @@ bench: ## Measure, optimised (ARGS="…" for the benchmark)
 
 SEED ?= 1
 SEEDS ?= 3
+# A mistake on purpose, which the campaign must notice. Only this build can make one: the next without it can't.
+SABOTAGE ?=
 .PHONY: chaos
-chaos: ## Break a running Crier and count what it got wrong (SEED=n SEEDS=k, ARGS="…")
+chaos: ## Break a running Crier and count what it got wrong (SEED=n SEEDS=k SABOTAGE=name, ARGS="…")
 	@$(fetch) nats-server postgres
-	cargo build --locked --package crier --package crier-chaos
-	@exec "$${CARGO_TARGET_DIR:-target}/debug/crier-chaos" --seed $(SEED) --seeds $(SEEDS) $(ARGS)
+	cargo build --locked --package crier --package crier-chaos $(if $(SABOTAGE),--features crier/sabotage)
+	@exec "$${CARGO_TARGET_DIR:-target}/debug/crier-chaos" --seed $(SEED) --seeds $(SEEDS) \
+		$(if $(SABOTAGE),--sabotage $(SABOTAGE)) $(ARGS)
 
 .PHONY: schemathesis
 schemathesis: ## Call everything that OpenAPI names with all that it allows and forbids (ARGS="…" for schemathesis run)

@@ -1,7 +1,8 @@
 //! The rule: does this user get this event? One pure function, for live delivery and for resume.
 
-use crate::ids::UserId;
+use crate::ids::{OutboxId, UserId};
 use crate::log::{AudienceTag, EventHead};
+use crate::sabotage;
 use crate::snapshot::Snapshot;
 
 /// Whether `user`, who may receive what `snapshot` says, gets the event with this head.
@@ -10,14 +11,14 @@ use crate::snapshot::Snapshot;
 /// [`AudienceTag::Users`] and is empty otherwise.
 #[must_use]
 pub fn receives(user: UserId, snapshot: &Snapshot, event: &EventHead, named: &[UserId]) -> bool {
-    if event.exclude == Some(user) {
+    if event.exclude == Some(user) && !sabotage::makes("author-told") {
         return false;
     }
     // Whatever the audience says: nobody outside a community gets its events.
     let Some(membership) = snapshot.communities.get(&event.community) else {
         return false;
     };
-    if event.fence <= membership.since {
+    if !passes(event.fence, membership.since) {
         return false;
     }
     match event.audience {
@@ -26,8 +27,13 @@ pub fn receives(user: UserId, snapshot: &Snapshot, event: &EventHead, named: &[U
         AudienceTag::Subscribers => event
             .article
             .and_then(|article| membership.articles.get(&article))
-            .is_some_and(|since| event.fence > *since),
+            .is_some_and(|since| passes(event.fence, *since)),
     }
+}
+
+/// Whether an event counts for what became active at this fence.
+fn passes(event: OutboxId, since: OutboxId) -> bool {
+    event > since || sabotage::makes("fence-skipped")
 }
 
 #[cfg(test)]

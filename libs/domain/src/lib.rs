@@ -10,6 +10,7 @@
 //! | [`log`] | messages of the log with their headers, written and read |
 //! | [`seal`], [`cursor`], [`ticket`] | what is handed to clients sealed: positions and stream tickets |
 //! | [`rpc`] | what a gateway asks the API service over NATS |
+//! | [`sabotage`] | mistakes that the fault campaign must notice; none in any build that is shipped |
 
 pub mod audience;
 pub mod cursor;
@@ -17,6 +18,7 @@ pub mod event;
 pub mod ids;
 pub mod log;
 pub mod rpc;
+pub mod sabotage;
 pub mod seal;
 pub mod snapshot;
 pub mod subject;

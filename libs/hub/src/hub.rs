@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use crier_domain::log::Head;
-use crier_domain::{Cursor, Epoch, Keys, Seq, UserId};
+use crier_domain::{Cursor, Epoch, Keys, Seq, UserId, sabotage};
 
 use crate::action::{Action, ConnectionId, PastAnswer, ReadId, SnapshotRead};
 use crate::chance::Chance;
@@ -230,6 +230,9 @@ impl Hub {
 
     /// The next thing to do.
     pub fn poll_action(&mut self) -> Option<Action> {
+        if sabotage::makes("newest-first") {
+            return self.actions.pop_back();
+        }
         self.actions.pop_front()
     }
 

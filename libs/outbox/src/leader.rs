@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use crier_domain::{CommunityId, OutboxId, Seq, UserId};
+use crier_domain::{CommunityId, OutboxId, Seq, UserId, sabotage};
 use futures::{StreamExt, TryStreamExt, stream};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -142,6 +142,14 @@ impl<'a, S: Source, K: Sink> Leader<'a, S, K> {
         if items.is_empty() {
             return Ok(Pass::Whole);
         }
+        if sabotage::makes("marked-before-ack") {
+            let rows = items.iter().flat_map(Item::rows);
+            let rows: Vec<_> = rows.map(|row| (*row, end.position.seq)).collect();
+            let _ = parts
+                .source
+                .mark_sent(self.lease.term(), &rows, end.position)
+                .await;
+        }
         let outcome = send(parts, self.lease, end, &items).await;
         if outcome.acked > 0 {
             self.backoff.reset();
@@ -191,6 +199,10 @@ impl<'a, S: Source, K: Sink> Leader<'a, S, K> {
         hold_back(&mut events, left);
         items.extend(snapshots(users, built, &self.emptied));
         self.look_back(&events, end).await?;
+        if sabotage::makes("snapshots-after-events") {
+            items.splice(0..0, events);
+            return Ok((items, whole));
+        }
         items.extend(events);
         Ok((items, whole))
     }

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use axum::extract::State as Shared;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
-use crier_domain::Cursor;
+use crier_domain::{Cursor, sabotage};
 use crier_hub::{ConnectionId, Resume};
 use crier_service_kit::problem::{Problem, ValidQuery};
 
@@ -94,7 +94,12 @@ fn resume(headers: &HeaderMap, parameter: Option<&str>, state: &State) -> Resume
         .filter(|text| !text.is_empty());
     match given {
         None => Resume::Fresh,
-        Some(text) => Cursor::open(text, &state.keys).map_or(Resume::Bad, Resume::At),
+        Some(text) => Cursor::open(text, &state.keys).map_or(Resume::Bad, |mut cursor| {
+            if sabotage::makes("duplicate-on-resume") {
+                cursor.seq.0 = cursor.seq.0.saturating_sub(1);
+            }
+            Resume::At(cursor)
+        }),
     }
 }
 
