@@ -4,13 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, ensure};
-use crier_testkit::NatsServer;
+use anyhow::Context as _;
+use crier_testkit::Way;
 use rand::RngExt as _;
 use rand::rngs::StdRng;
 use rustix::process::Signal;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 
@@ -19,12 +17,14 @@ use crate::api::Api;
 use crate::client::Order;
 use crate::groups::Group;
 use crate::plan::{Kind, Planned};
-use crate::proxy::Way;
 use crate::recorder::Recorder;
 use crate::system::{Database, Server, System};
 
 /// Between the copy of a log and the moment in which it takes the log's place.
 const COPY_AGE: Duration = Duration::from_millis(1_500);
+
+/// The log.
+const STREAM: &str = "CRIER";
 
 /// Large events published while clients stand still.
 const FLOOD: usize = 40;
@@ -180,9 +180,9 @@ impl Hands {
     async fn purge(&self, fault: Planned) -> anyhow::Result<()> {
         let nats = self.system.nats.lock().await;
         let number = self.begin(fault, "STREAM.PURGE");
-        let purged = timeout(Duration::from_secs(5), purge(&nats)).await;
+        nats.purge(STREAM, ">").await;
         self.recorder().mended(number);
-        purged.context("the purge is not answered")?
+        Ok(())
     }
 
     async fn restart_database(&self, fault: Planned) -> anyhow::Result<()> {
@@ -247,26 +247,6 @@ fn copy_dir(from: &Path, to: &Path) -> anyhow::Result<()> {
         } else {
             std::fs::copy(entry.path(), target)?;
         }
-    }
-    Ok(())
-}
-
-/// Purges the stream, in the few words of NATS's protocol that this takes.
-async fn purge(nats: &NatsServer) -> anyhow::Result<()> {
-    let mut socket = TcpStream::connect(nats.address()).await?;
-    let ask = "CONNECT {\"verbose\":false}\r\nSUB purged 1\r\nPUB $JS.API.STREAM.PURGE.CRIER purged 0\r\n\r\n";
-    socket.write_all(ask.as_bytes()).await?;
-    let mut answer = String::new();
-    let mut chunk = [0; 4096];
-    while !answer.contains("\"success\"") {
-        let read = socket.read(&mut chunk).await?;
-        ensure!(
-            read > 0 && !answer.contains("\"error\""),
-            "the stream can't be purged: {answer}"
-        );
-        answer.push_str(&String::from_utf8_lossy(
-            chunk.get(..read).unwrap_or_default(),
-        ));
     }
     Ok(())
 }

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`plan`] | what a seed decides |
 //! | [`run`] | one seed from start to judgement |
-//! | [`system`], [`proxy`] | the processes, and their ways to NATS |
+//! | [`system`] | the processes, and their ways to NATS |
 //! | [`faults`] | how each fault is done and mended |
 //! | [`actors`], [`groups`], [`api`] | who changes permissions and writes, where, and through which calls |
 //! | [`client`] | an EventSource |
@@ -22,7 +22,6 @@ mod faults;
 mod groups;
 mod paths;
 mod plan;
-mod proxy;
 mod recorder;
 mod run;
 mod system;

@@ -8,13 +8,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 use crier_domain::Keys;
-use crier_testkit::{DedicatedPostgres, Ending, HttpClient, NatsServer, Postgres, Process};
+use crier_testkit::{DedicatedPostgres, Ending, HttpClient, NatsServer, Postgres, Process, Proxy};
 use rustix::process::Signal;
 use tempfile::TempDir;
 use tokio::sync::Mutex;
 
 use crate::plan::Plan;
-use crate::proxy::Proxy;
 
 /// Signs the tokens of a run.
 pub(crate) const SECRET: &str = "a secret of a campaign, which protects nothing";
@@ -69,7 +68,7 @@ impl System {
             Database::Postgres(postgres) => postgres.url(),
         };
         let mut settings = settings(url);
-        settings.extend(sabotage.map(|name| ("CRIER_SABOTAGE", name.to_owned())));
+        settings.extend(sabotage.map(|name| ("SABOTAGE", name.to_owned())));
         migrate(&settings, &logs.join("migrate.log")).await?;
         let mut system = Self {
             apis: Vec::new(),
@@ -176,7 +175,7 @@ impl Server {
         logs: &Path,
         nats: SocketAddr,
     ) -> anyhow::Result<Self> {
-        let proxy = Proxy::start(nats).await?;
+        let proxy = Proxy::start(nats).await;
         // Free now, and nobody else's by the time it is taken but for bad luck.
         let address = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let listen = match command {

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crier_testkit::wait_for;
+use crier_testkit::{NatsServer, Proxy, Way, wait_for};
 
 use serde_json::json;
 
@@ -118,4 +118,40 @@ async fn a_gateway_that_stops_sends_its_streams_away_and_is_gone() {
             .then_some(())
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_removal_that_was_purged_before_a_gateway_saw_it_holds_all_the_same() {
+    let nats = NatsServer::start().await;
+    let way = Proxy::start(nats.address()).await;
+    let world = World::with(Options {
+        nats_by_way_of: Some(way.url()),
+        nats: Some(nats),
+        ..Options::default()
+    })
+    .await;
+    let (alice, bob, carol, place) = group(&world).await;
+    bob.subscribe(place).await;
+    carol.subscribe(place).await;
+    let discussion = alice.discuss(place, "Purge").await;
+    world.settled().await;
+    let mut at_bob = bob.stream(0).await;
+
+    way.set(Way::Cut);
+    alice.manage_member(place.community, &bob, "remove").await;
+    let store = world.store().await;
+    wait_for("the removal to be in the log", async || {
+        store.unsent(1).await.unwrap().is_empty().then_some(())
+    })
+    .await;
+    world.nats().purge("CRIER", "user.>").await;
+    alice.comment(discussion, "not for bob").await;
+    way.set(Way::Open);
+
+    let bye = at_bob.frame().await;
+    assert_eq!(bye.event.as_deref(), Some("bye"), "{bye:?}");
+    assert!(at_bob.try_frame().await.is_none(), "the stream has ended");
+    let at_bob = bob.stream(0).await;
+    assert_eq!(at_bob.ready["communities"], serde_json::json!([]));
+    world.end().await;
 }

@@ -60,6 +60,8 @@ pub(crate) struct Options {
     pub(crate) nats: Option<NatsServer>,
     pub(crate) nats_as_api: Option<fn(&NatsServer) -> NatsConfig>,
     pub(crate) nats_as_gateway: Option<fn(&NatsServer) -> NatsConfig>,
+    /// Where the gateways find NATS, if not where it is.
+    pub(crate) nats_by_way_of: Option<String>,
 }
 
 /// A running service; the task gives what went wrong.
@@ -147,7 +149,10 @@ impl World {
             },
             auth: auth(),
             keys: Keys::from_base64(&[&self.keys]).unwrap(),
-            nats: self.nats.config(self.options.nats_as_gateway),
+            nats: match &self.options.nats_by_way_of {
+                Some(url) => NatsConfig::at(url.clone()),
+                None => self.nats.config(self.options.nats_as_gateway),
+            },
         };
         let gateway = crier_gateway::build(settings).await.unwrap();
         let readiness = gateway.readiness();

@@ -8,6 +8,7 @@
 //! | [`wait_for`] | polls for a state with a deadline, in place of sleeping |
 //! | [`NatsCluster`] | three of them that keep one JetStream |
 //! | [`NatsServer`] | a nats-server with JetStream that can be killed, paused and started again |
+//! | [`Proxy`] | a way to a nats-server that can be cut, frozen, slowed down |
 //! | [`Postgres`] | one cluster per test process with a database per call, or a dedicated one to kill |
 //! | [`Process`] | any other child process, signalled and never left behind |
 //! | [`HttpClient`] | JSON over HTTP with a bearer token |
@@ -31,6 +32,7 @@ mod http;
 mod nats;
 mod postgres;
 mod process;
+mod proxy;
 mod sse;
 pub mod tools;
 mod trace;
@@ -41,6 +43,7 @@ pub use http::{Answer, HttpClient};
 pub use nats::{NatsCluster, NatsOptions, NatsServer};
 pub use postgres::{DedicatedPostgres, Postgres, TestDatabase};
 pub use process::{Ending, Process};
+pub use proxy::{Proxy, Way};
 pub use sse::{Ended, Frame, SseClient, SseParser};
 pub use trace::{Span, TraceCollector};
 pub use wait::{DEADLINE, wait_for};

@@ -1,4 +1,4 @@
-//! A way to NATS that can be broken: one for each process of Crier, between it and the server.
+//! A way to NATS that can be broken, between one process and the server.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -12,7 +12,8 @@ use tokio::task::JoinHandle;
 
 /// How the way is.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Way {
+pub enum Way {
+    /// Everything gets through.
     Open,
     /// What was connected is cut, and nobody gets through.
     Cut,
@@ -24,31 +25,37 @@ pub(crate) enum Way {
     LosesLive(f64),
 }
 
-/// Ends with all its connections when dropped.
-pub(crate) struct Proxy {
+/// The way, on a port of its own. Ends with all its connections when dropped.
+pub struct Proxy {
     address: SocketAddr,
     way: watch::Sender<Way>,
     task: JoinHandle<()>,
 }
 
 impl Proxy {
-    pub(crate) async fn start(server: SocketAddr) -> anyhow::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let address = listener.local_addr()?;
+    /// A way to the server at this address, open.
+    ///
+    /// # Panics
+    /// When no port can be had.
+    pub async fn start(server: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("the port's number");
         let (way, seen) = watch::channel(Way::Open);
         let task = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 tokio::spawn(carry(client, server, seen.clone()));
             }
         });
-        Ok(Self { address, way, task })
+        Self { address, way, task }
     }
 
-    pub(crate) fn url(&self) -> String {
+    /// Where clients connect: `nats://127.0.0.1:40123`.
+    pub fn url(&self) -> String {
         format!("nats://{}", self.address)
     }
 
-    pub(crate) fn set(&self, way: Way) {
+    /// From now on the way is so.
+    pub fn set(&self, way: Way) {
         self.way.send_replace(way);
     }
 }
