@@ -11,6 +11,7 @@
 //! | [`interest`] | a gateway without a member has no subscription |
 //! | [`outage`] | writes go on while NATS is away; wake-ups need no sweep |
 //! | [`cluster`] | three nats-servers: the log's leader killed, stopped, all restarted, one after the other and at once |
+//! | [`chaos`] | three seeds of the fault campaign |
 //! | [`lists`] | who fetches a list and streams from its `last_event_id` misses nothing |
 //! | [`auth`] | forged, expired and foreign tokens; tickets, cookies and their pages |
 //! | [`permissions`] | with the fleet's NATS users only the relay writes the log |
@@ -28,6 +29,7 @@
 )]
 
 mod auth;
+mod chaos;
 mod cluster;
 mod fleet;
 mod interest;
