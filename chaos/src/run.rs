@@ -2,6 +2,7 @@
 //! judge.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -268,9 +269,7 @@ fn conclude(
     let mut told = None;
     if !judgement.verdicts.is_empty() {
         let file = folder.join(format!("seed-{}.txt", plan.seed));
-        let verdicts = judgement.verdicts.iter().take(TOLD);
-        let timelines: Vec<String> = verdicts.map(|verdict| timeline(journal, verdict)).collect();
-        std::fs::write(&file, format!("{plan:#?}\n\n{}", timelines.join("\n")))?;
+        std::fs::write(&file, tell(plan, journal, &judgement))?;
         let journal = serde_json::to_vec(journal)?;
         std::fs::write(folder.join(format!("seed-{}.json", plan.seed)), journal)?;
         told = Some(file);
@@ -281,4 +280,21 @@ fn conclude(
         faults,
         told,
     })
+}
+
+/// The plan, a line for each verdict, and timelines of the first.
+fn tell(plan: &Plan, journal: &Journal, judgement: &Judgement) -> String {
+    let mut text = format!("{plan:#?}\n\n");
+    for verdict in &judgement.verdicts {
+        let event = verdict.event.as_deref().unwrap_or("-");
+        let _ = writeln!(
+            text,
+            "{:?} {} {event}: {}",
+            verdict.wrong, verdict.client, verdict.why
+        );
+    }
+    for verdict in judgement.verdicts.iter().take(TOLD) {
+        let _ = write!(text, "\n{}", timeline(journal, verdict));
+    }
+    text
 }

@@ -199,6 +199,9 @@ impl<'a, S: Source, K: Sink> Leader<'a, S, K> {
         hold_back(&mut events, left);
         items.extend(snapshots(users, built, &self.emptied));
         self.look_back(&events, end).await?;
+        if sabotage::makes("published-backwards") {
+            events.reverse();
+        }
         if sabotage::makes("snapshots-after-events") {
             items.splice(0..0, events);
             return Ok((items, whole));
