@@ -23,9 +23,6 @@ use crate::system::{Database, Server, System};
 /// Between the copy of a log and the moment in which it takes the log's place.
 const COPY_AGE: Duration = Duration::from_millis(1_500);
 
-/// The log.
-const STREAM: &str = "CRIER";
-
 /// Large events published while clients stand still.
 const FLOOD: usize = 40;
 
@@ -143,26 +140,29 @@ impl Hands {
     async fn pause_nats(&self, fault: Planned) -> anyhow::Result<()> {
         let nats = self.system.nats.lock().await;
         let number = self.begin(fault, "SIGSTOP");
-        nats.pause();
+        let server = nats.leader().await;
+        server.pause();
         sleep(fault.length).await;
-        nats.resume();
+        server.resume();
+        nats.is_whole().await;
         self.recorder().mended(number);
         Ok(())
     }
 
     async fn restart_nats(&self, fault: Planned) -> anyhow::Result<()> {
         let nats = self.system.nats.lock().await;
-        let store = nats.store_dir();
+        let server = nats.leader().await;
+        let store = server.store_dir();
         let copy = store.with_extension("copy");
         if fault.kind == Kind::LogRestored {
             // Of a server that does not write: a copy of files in motion would be none.
-            nats.kill().await;
+            server.kill().await;
             copy_dir(&store, &copy)?;
-            nats.start_again().await;
+            server.start_again().await;
             sleep(COPY_AGE).await;
         }
         let number = self.begin(fault, "SIGKILL");
-        nats.kill().await;
+        server.kill().await;
         match fault.kind {
             Kind::LogWiped => std::fs::remove_dir_all(&store)?,
             Kind::LogRestored => {
@@ -172,7 +172,8 @@ impl Hands {
             _ => {}
         }
         sleep(fault.length).await;
-        nats.start_again().await;
+        server.start_again().await;
+        nats.is_whole().await;
         self.recorder().mended(number);
         Ok(())
     }
@@ -180,7 +181,7 @@ impl Hands {
     async fn purge(&self, fault: Planned) -> anyhow::Result<()> {
         let nats = self.system.nats.lock().await;
         let number = self.begin(fault, "STREAM.PURGE");
-        nats.purge(STREAM, ">").await;
+        nats.purge().await;
         self.recorder().mended(number);
         Ok(())
     }

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`plan`] | what a seed decides |
 //! | [`run`] | one seed from start to judgement |
-//! | [`system`] | the processes, and their ways to NATS |
+//! | [`system`], [`nats`] | the processes, and their ways to NATS |
 //! | [`faults`] | how each fault is done and mended |
 //! | [`actors`], [`groups`], [`api`] | who changes permissions and writes, where, and through which calls |
 //! | [`client`] | an EventSource |
@@ -20,6 +20,7 @@ mod api;
 mod client;
 mod faults;
 mod groups;
+mod nats;
 mod paths;
 mod plan;
 mod recorder;
@@ -170,12 +171,17 @@ impl Total {
         };
         let judgement = &outcome.judgement;
         println!(
-            "seed {} ({}, {} gateways, {} faults, {} s): {} events, {} deliveries, {} due: {}",
+            "seed {} ({}, {}, {} gateways, {} faults, {} s): {} events, {} deliveries, {} due: {}",
             plan.seed,
             if plan.postgres {
                 "PostgreSQL, two APIs"
             } else {
                 "SQLite, one API"
+            },
+            if plan.cluster {
+                "three NATS"
+            } else {
+                "one NATS"
             },
             plan.gateways,
             plan.faults.len(),

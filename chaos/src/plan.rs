@@ -129,6 +129,8 @@ pub(crate) struct Planned {
 pub(crate) struct Plan {
     pub(crate) seed: u64,
     pub(crate) postgres: bool,
+    /// Whether NATS is three servers.
+    pub(crate) cluster: bool,
     pub(crate) apis: usize,
     pub(crate) gateways: usize,
     pub(crate) length: Duration,
@@ -155,6 +157,7 @@ impl Plan {
         Self {
             seed,
             postgres,
+            cluster: rng.random_bool(0.3),
             apis: if postgres { 2 } else { 1 },
             gateways: rng.random_range(2..=3),
             length,

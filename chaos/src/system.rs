@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 use crier_domain::Keys;
-use crier_testkit::{DedicatedPostgres, Ending, HttpClient, NatsServer, Postgres, Process, Proxy};
+use crier_testkit::{DedicatedPostgres, Ending, HttpClient, Postgres, Process, Proxy};
 use rustix::process::Signal;
 use tempfile::TempDir;
 use tokio::sync::Mutex;
 
+use crate::nats::Nats;
 use crate::plan::Plan;
 
 /// Signs the tokens of a run.
@@ -31,7 +32,7 @@ pub(crate) enum Database {
 
 /// Everything that runs. What a fault breaks it locks, so that no other breaks it further.
 pub(crate) struct System {
-    pub(crate) nats: Mutex<NatsServer>,
+    pub(crate) nats: Mutex<Nats>,
     pub(crate) database: Mutex<Database>,
     pub(crate) apis: Vec<Server>,
     pub(crate) gateways: Vec<Server>,
@@ -57,7 +58,7 @@ impl System {
         sabotage: Option<&str>,
         logs: &Path,
     ) -> anyhow::Result<Self> {
-        let nats = NatsServer::start().await;
+        let nats = Nats::start(plan.cluster).await;
         let database = if plan.postgres {
             Database::Postgres(Postgres::dedicated().await)
         } else {
@@ -68,6 +69,8 @@ impl System {
             Database::Postgres(postgres) => postgres.url(),
         };
         let mut settings = settings(url);
+        let replicas = if plan.cluster { "3" } else { "1" };
+        settings.push(("CRIER_RELAY__REPLICAS", replicas.to_owned()));
         settings.extend(sabotage.map(|name| ("SABOTAGE", name.to_owned())));
         migrate(&settings, &logs.join("migrate.log")).await?;
         let mut system = Self {
@@ -76,14 +79,21 @@ impl System {
             database: Mutex::new(database),
             nats: Mutex::new(nats),
         };
-        let address = system.nats.lock().await.address();
         for number in 0..plan.apis {
-            let server = Server::new("api", number, &settings, logs, address).await?;
+            let server =
+                Server::new("api", number, &settings, logs, &*system.nats.lock().await).await?;
             server.start().await?;
             system.apis.push(server);
         }
         for number in 0..plan.gateways {
-            let server = Server::new("gateway", number, &settings, logs, address).await?;
+            let server = Server::new(
+                "gateway",
+                number,
+                &settings,
+                logs,
+                &*system.nats.lock().await,
+            )
+            .await?;
             server.start().await?;
             server.is_ready().await?;
             system.gateways.push(server);
@@ -173,9 +183,9 @@ impl Server {
         number: usize,
         settings: &[(&'static str, String)],
         logs: &Path,
-        nats: SocketAddr,
+        nats: &Nats,
     ) -> anyhow::Result<Self> {
-        let proxy = Proxy::start(nats).await;
+        let proxy = Proxy::start(nats.address(number)).await;
         // Free now, and nobody else's by the time it is taken but for bad luck.
         let address = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let listen = match command {
