@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crier_testkit::{NatsServer, Proxy, Way, wait_for};
+use crier_testkit::{DEADLINE, NatsServer, Proxy, SseClient, Way, wait_for};
 
 use serde_json::json;
 
@@ -153,5 +153,64 @@ async fn a_removal_that_was_purged_before_a_gateway_saw_it_holds_all_the_same() 
     assert!(at_bob.try_frame().await.is_none(), "the stream has ended");
     let at_bob = bob.stream(0).await;
     assert_eq!(at_bob.ready["communities"], serde_json::json!([]));
+    world.end().await;
+}
+
+/// Everything that a stream gives until it ends or is told `reset`.
+async fn until_reset(url: String, token: String, cursor: String) -> String {
+    let authorization = format!("Bearer {token}");
+    let headers = [
+        ("authorization", authorization.as_str()),
+        ("last-event-id", &cursor),
+    ];
+    let mut sse = SseClient::connect(&format!("{url}/events"), &headers)
+        .await
+        .unwrap();
+    let mut all = String::new();
+    while let Some(frame) = sse.next_frame(DEADLINE).await {
+        all.push_str(&frame.data.unwrap_or_default());
+        if frame.event.as_deref() == Some("reset") {
+            break;
+        }
+    }
+    all
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_put_back_to_before_a_removal_gives_nobody_what_came_after_it() {
+    let world = World::start().await;
+    let (alice, bob, carol, place) = group(&world).await;
+    bob.subscribe(place).await;
+    carol.subscribe(place).await;
+    world.settled().await;
+    let mut at_bob = bob.stream(0).await;
+    let discussion = alice.discuss(place, "Restored").await;
+    at_bob.discussion("Restored").await;
+    let cursor = at_bob.last_event_id().to_owned();
+    drop(at_bob);
+    world.settled().await;
+    let store = world.nats().store_dir();
+    let copy = store.with_extension("copy");
+    world.nats().kill().await;
+    let copied = std::process::Command::new("cp")
+        .arg("-R")
+        .args([&store, &copy])
+        .status();
+    assert!(copied.unwrap().success());
+    world.nats().start_again().await;
+
+    // Carol's stream keeps the gateway's memory of the community.
+    let mut at_carol = carol.stream(0).await;
+    alice.manage_member(place.community, &bob, "remove").await;
+    alice.comment(discussion, "not for bob").await;
+    at_carol.comments_until("not for bob").await;
+    world.nats().kill().await;
+    std::fs::remove_dir_all(&store).unwrap();
+    std::fs::rename(&copy, &store).unwrap();
+    let url = world.gateway_url(0).to_owned();
+    let read = tokio::spawn(until_reset(url, bob.token.clone(), cursor));
+    world.nats().start_again().await;
+    let read = read.await.unwrap();
+    assert!(!read.contains("not for bob"), "{read}");
     world.end().await;
 }

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use crier_bus::{Bus, Live, LiveMessage, LiveReceiver};
 use crier_domain::log::EventHead;
 use crier_domain::{UserId, sabotage};
-use crier_hub::{Action, ByeReason, ConnectionId, Hub, Resume};
+use crier_hub::{Action, ByeReason, ConnectionId, Hub, Resume, SnapshotRead};
 use crier_service_kit::health::Readiness;
 use crier_service_kit::telemetry;
 use tokio::sync::mpsc;
@@ -82,6 +82,9 @@ struct Turn {
     _spine_task: SpineTask,
     /// Whether the spine has begun; until then there is nothing to be complete from.
     begun: bool,
+    /// The spine has not found its place in the log again. The log may be a copy of before what was passed, and a
+    /// snapshot of it may allow what has ended since.
+    lost: bool,
     watch: Watch,
 }
 
@@ -100,6 +103,7 @@ impl Feed {
             expiries: Expiries::default(),
             drain: None,
             begun: false,
+            lost: false,
         };
         let mut metrics = tokio::time::interval(METRICS_EVERY);
         loop {
@@ -207,6 +211,7 @@ impl Turn {
                 info!(%epoch, %position, "following the log");
                 self.feed.hub.begin(epoch, position, now);
                 self.begun = true;
+                self.lost = false;
                 self.ready();
             }
             SpineEvent::Item(item) => match item.head {
@@ -217,11 +222,15 @@ impl Turn {
             SpineEvent::Lost { reason } => {
                 warn!(%reason, "the spine is lost; making it again");
                 self.feed.metrics.spine_lost();
+                self.lost = true;
                 self.feed
                     .readiness
                     .fails(READY_SPINE, "the log can't be followed");
             }
-            SpineEvent::Back => self.ready(),
+            SpineEvent::Back => {
+                self.lost = false;
+                self.ready();
+            }
         }
     }
 
@@ -248,6 +257,9 @@ impl Turn {
                 payload,
             } => hub.payload(seq, epoch, payload, now),
             Answer::Gone(seq) => hub.gone(seq, now),
+            Answer::Snapshot { read, user, .. } if self.lost => {
+                hub.snapshot_read(read, user, SnapshotRead::Failed, now);
+            }
             Answer::Snapshot { read, user, found } => hub.snapshot_read(read, user, found, now),
             Answer::Past { read, answer } => hub.past(read, answer, now),
             // The hub asks again by itself.
