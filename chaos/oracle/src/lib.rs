@@ -11,6 +11,7 @@
 //! | `calls` | what a call means: an event, or a change of who may receive what |
 //! | `permissions` | who may receive what, from each change to the next |
 //! | `past` | the journal of calls, understood as a whole |
+//! | `reading` | what one client read, and which resets a fault explains |
 //! | `order` | whether all that was read fits into one order |
 //! | `judge` | the verdicts |
 //! | `timeline` | what led to a verdict, for people |
@@ -25,6 +26,7 @@ mod judge;
 mod order;
 mod past;
 mod permissions;
+mod reading;
 mod timeline;
 
 pub use judge::{Judgement, Verdict, Wrong, judge, overdue};

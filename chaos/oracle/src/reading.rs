@@ -1,0 +1,155 @@
+//! What one client read, over all its connections, and which resets a fault explains.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use crate::calls::key;
+use crate::journal::{Client, Fault, Frame, Micros};
+use crate::judge::{Verdict, Wrong};
+
+/// How often one loss of the log explains that a client is told `reset` of a community: its cursor reaches back to
+/// before the loss, or events are gone that it was to get, and then the log's new life begins. That may be long after a
+/// purge, which the relay notices when next it has to look. Resets without an event between them are one.
+const RESETS_OF_A_LOSS: usize = 2;
+
+/// Something that a client read.
+pub(crate) struct Read<'a> {
+    pub(crate) at: Micros,
+    pub(crate) id: Option<&'a str>,
+    pub(crate) what: What<'a>,
+}
+
+pub(crate) enum What<'a> {
+    Event {
+        key: String,
+        community: i64,
+    },
+    Reset {
+        communities: BTreeSet<i64>,
+        explained: bool,
+        data: &'a str,
+    },
+    Other,
+}
+
+/// Everything that a client read, over all its connections.
+pub(crate) struct Reading<'a> {
+    pub(crate) client: &'a Client,
+    /// The cursor it began with.
+    pub(crate) first: Option<&'a str>,
+    /// Events that begin after this concern it; none if it never was connected.
+    pub(crate) begun: Option<Micros>,
+    pub(crate) reads: Vec<Read<'a>>,
+}
+
+impl<'a> Reading<'a> {
+    pub(crate) fn of(client: &'a Client, faults: &[Fault]) -> Self {
+        let mut reading = Self {
+            client,
+            first: client
+                .connections
+                .first()
+                .and_then(|first| first.last_event_id.as_deref()),
+            begun: client.cursor_read,
+            reads: Vec::new(),
+        };
+        let mut resets = Resets::default();
+        for frame in client
+            .connections
+            .iter()
+            .flat_map(|connection| &connection.frames)
+        {
+            if frame.event.as_deref() == Some("ready") && reading.begun.is_none() {
+                reading.begun = Some(frame.at);
+            }
+            let mut what = What::of(frame);
+            resets.explain(&mut what, frame.at, faults);
+            reading.reads.push(Read {
+                at: frame.at,
+                id: frame.id.as_deref(),
+                what,
+            });
+        }
+        reading
+    }
+
+    pub(crate) fn verdict(
+        &self,
+        wrong: Wrong,
+        event: Option<(&str, i64)>,
+        at: Micros,
+        why: String,
+    ) -> Verdict {
+        Verdict {
+            wrong,
+            client: self.client.name.clone(),
+            user: self.client.user,
+            event: event.map(|(key, _)| key.to_owned()),
+            community: event.map(|(_, community)| community),
+            at,
+            why,
+        }
+    }
+}
+
+impl<'a> What<'a> {
+    fn of(frame: &'a Frame) -> Self {
+        let Some(data) = frame.data.as_deref() else {
+            return Self::Other;
+        };
+        match frame.event.as_deref() {
+            None => key(data).map_or(Self::Other, |(key, community)| Self::Event {
+                key,
+                community,
+            }),
+            Some("reset") => {
+                let told: Value = serde_json::from_str(data).unwrap_or_default();
+                let communities = told["communities"].as_array();
+                let communities = communities.into_iter().flatten().filter_map(Value::as_i64);
+                Self::Reset {
+                    communities: communities.collect(),
+                    explained: false,
+                    data,
+                }
+            }
+            Some(_) => Self::Other,
+        }
+    }
+}
+
+/// The resets that one client was told so far: by community how many, and whether an event came after the last.
+#[derive(Default)]
+struct Resets {
+    told: BTreeMap<i64, (usize, bool)>,
+}
+
+impl Resets {
+    /// Sees whether the faults so far explain what was read, if it is a reset.
+    fn explain(&mut self, what: &mut What<'_>, at: Micros, faults: &[Fault]) {
+        match what {
+            What::Event { community, .. } => {
+                if let Some((_, event_came)) = self.told.get_mut(community) {
+                    *event_came = true;
+                }
+            }
+            What::Reset {
+                communities,
+                explained,
+                ..
+            } => {
+                let losses = faults
+                    .iter()
+                    .filter(|fault| fault.log_lost && fault.begun <= at)
+                    .count();
+                *explained = losses > 0;
+                for community in &*communities {
+                    let (count, event_came) = self.told.entry(*community).or_insert((0, true));
+                    *count += usize::from(std::mem::take(event_came));
+                    *explained &= *count <= RESETS_OF_A_LOSS * losses;
+                }
+            }
+            What::Other => {}
+        }
+    }
+}
