@@ -10,7 +10,7 @@ use crate::people::{expect, group};
 use crate::stream::Stream;
 use crate::world::{PAGE, SECRET, World};
 
-fn now() -> i64 {
+pub(crate) fn now() -> i64 {
     i64::try_from(
         SystemTime::now()
             .duration_since(UNIX_EPOCH)

@@ -2,7 +2,7 @@
 //!
 //! | module | shows |
 //! |---|---|
-//! | [`world`], [`people`], [`stream`], [`fleet`] | the harness: a system of one's own, people in it, what their browsers receive, and the binary as processes |
+//! | [`world`], [`people`], [`stream`], [`source`], [`fleet`] | the harness: a system of one's own, people in it, what their browsers receive, plain EventSources that come back, and the binary as processes |
 //! | [`scenarios`] | the three scenarios of the system that Crier replaces, over two gateways |
 //! | [`outside`] | events of an application beside Crier: each audience gets its own, once, as it was written |
 //! | [`removal`] | who is removed gets nothing more |
@@ -14,6 +14,7 @@
 //! | [`chaos`] | three seeds of the fault campaign |
 //! | [`lists`] | who fetches a list and streams from its `last_event_id` misses nothing |
 //! | [`auth`] | forged, expired and foreign tokens; tickets, cookies and their pages |
+//! | [`tokens`] | tokens withdrawn or expired under open streams: 401, and no loop |
 //! | [`permissions`] | with the fleet's NATS users only the relay writes the log |
 //! | [`traces`] | one trace from the request to both gateways |
 //! | [`sync`] | `crier sync` as its users know it: a file, a pipe, refusals |
@@ -43,9 +44,11 @@ mod permissions;
 mod removal;
 mod resume;
 mod scenarios;
+mod source;
 mod stream;
 mod sync;
 mod tidy;
+mod tokens;
 mod traces;
 mod up;
 mod world;

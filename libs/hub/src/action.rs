@@ -146,6 +146,9 @@ pub enum Action {
         /// When the spine brought it.
         met: Instant,
     },
+    /// Answer that the token has been withdrawn, instead of a stream: nothing was written to this connection,
+    /// and the hub has already forgotten it.
+    Refuse(ConnectionId),
     /// Write the last frame and end the stream. The hub has already forgotten the connection.
     Close {
         /// Which.

@@ -81,6 +81,17 @@ impl User {
         }
     }
 
+    /// From when on tokens count, in Unix seconds, by the newest snapshot known here: one that the hub has not
+    /// reached yet withdraws tokens all the same.
+    pub(crate) fn not_before(&self) -> Option<i64> {
+        match &self.standing {
+            Standing::Applied(snapshot) | Standing::Arriving { snapshot, .. } => {
+                Some(snapshot.not_before)
+            }
+            Standing::Looking(_) => None,
+        }
+    }
+
     /// Whether a snapshot of this user at `seq` matters, and isn't here already.
     pub(crate) fn needs_snapshot(&self, seq: Seq) -> bool {
         !matches!(self.standing, Standing::Arriving { seq: arriving, .. } if seq <= arriving)

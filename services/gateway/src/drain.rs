@@ -56,11 +56,6 @@ pub(crate) fn bye(reason: ByeReason) -> Bytes {
     )
 }
 
-/// The whole answer to a stream for which there is no room.
-pub(crate) fn busy() -> Bytes {
-    bye(ByeReason::Busy)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -163,6 +163,7 @@ impl Turn {
         if let Some(reason) = refusal {
             debug!(?reason, "stream refused");
             let _ = open.outlet.push(drain::bye(reason));
+            self.feed.metrics.refused(reason.as_str());
             return;
         }
         self.outlets.insert(open.id, open.outlet);
@@ -326,6 +327,12 @@ impl Turn {
                     let _entered = span.enter();
                     for connection in connections {
                         self.send(connection, frame.clone());
+                    }
+                }
+                Action::Refuse(connection) => {
+                    if let Some(outlet) = self.forget(connection) {
+                        outlet.refuse();
+                        self.feed.metrics.refused("withdrawn");
                     }
                 }
                 Action::Close {

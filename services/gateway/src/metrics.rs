@@ -118,6 +118,7 @@ const COUNTERS: [(&str, &str, Read); 13] = [
 /// The gateway's own metrics; the hub's figures are copied over once a second.
 pub(crate) struct Metrics {
     closed: Family<Reason, Counter>,
+    refused: Family<Reason, Counter>,
     resumes: Family<Path, Counter>,
     spine_lost: Counter,
     gauges: Vec<(Read, Gauge<u64, AtomicU64>)>,
@@ -133,6 +134,12 @@ impl Metrics {
             "streams_closed",
             "Streams ended by the gateway",
             closed.clone(),
+        );
+        let refused = Family::<Reason, Counter>::default();
+        registry.register(
+            "streams_refused",
+            "Streams that did not begin, though their tokens are well signed",
+            refused.clone(),
         );
         let resumes = Family::<Path, Counter>::default();
         registry.register(
@@ -158,6 +165,7 @@ impl Metrics {
         });
         Self {
             closed,
+            refused,
             resumes,
             spine_lost,
             gauges: gauges.into(),
@@ -172,6 +180,11 @@ impl Metrics {
                 reason: reason.as_str(),
             })
             .inc();
+    }
+
+    /// A stream did not begin.
+    pub(crate) fn refused(&self, reason: &'static str) {
+        self.refused.get_or_create(&Reason { reason }).inc();
     }
 
     /// The spine was lost.

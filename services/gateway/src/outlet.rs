@@ -27,6 +27,8 @@ struct Shared {
     queued: AtomicUsize,
     /// The feed wants to know when nothing waits any more.
     is_awaited: AtomicBool,
+    /// There is to be no stream.
+    is_refused: AtomicBool,
 }
 
 /// A frame that found no room, or nobody to read it.
@@ -38,9 +40,22 @@ pub(crate) enum Refused {
     Gone,
 }
 
+/// How a stream begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Begin {
+    /// With a frame, be it a `bye`.
+    Frame,
+    /// Not at all: the token has been withdrawn.
+    Refused,
+    /// The feed has ended and said nothing.
+    Silence,
+}
+
 /// The socket's end: the body of the response.
 pub(crate) struct Frames {
     frames: mpsc::Receiver<Bytes>,
+    /// Taken from the queue to see how the stream begins.
+    first: Option<Bytes>,
     shared: Arc<Shared>,
     told: Option<(ConnectionId, mpsc::UnboundedSender<Told>)>,
 }
@@ -67,6 +82,7 @@ pub(crate) fn channel(messages: usize, bytes: usize) -> (Outlet, Frames) {
         outlet,
         Frames {
             frames: receiver,
+            first: None,
             shared,
             told: None,
         },
@@ -98,6 +114,12 @@ impl Outlet {
 }
 
 impl Outlet {
+    /// Ends a stream before its first frame, because its token has been withdrawn.
+    pub(crate) fn refuse(self) {
+        // Stored before the queue ends, so that whoever sees its end sees this.
+        self.shared.is_refused.store(true, Ordering::SeqCst);
+    }
+
     /// Has it told when nothing waits any more. Whether that is so already, and then it isn't told.
     pub(crate) fn await_drained(&self) -> bool {
         // Set before looking: a reader that finds nothing afterwards sees it.
@@ -112,6 +134,26 @@ impl Frames {
     pub(crate) fn tell(mut self, id: ConnectionId, told: mpsc::UnboundedSender<Told>) -> Self {
         self.told = Some((id, told));
         self
+    }
+
+    /// Waits until it is known how the stream begins. It may be dropped while it waits, and nothing is lost.
+    pub(crate) async fn begin(&mut self) -> Begin {
+        let Some(first) = self.frames.recv().await else {
+            let is_refused = self.shared.is_refused.load(Ordering::SeqCst);
+            return if is_refused {
+                Begin::Refused
+            } else {
+                Begin::Silence
+            };
+        };
+        self.taken(&first);
+        self.first = Some(first);
+        Begin::Frame
+    }
+
+    /// A frame has left the queue.
+    fn taken(&self, frame: &Bytes) {
+        self.shared.queued.fetch_sub(frame.len(), Ordering::Relaxed);
     }
 
     /// Nothing waits.
@@ -138,14 +180,16 @@ impl Body for Frames {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(Some(Ok(Frame::data(first))));
+        }
         let polled = self.frames.poll_recv(context);
         if polled.is_pending() {
             self.drained();
         }
         polled.map(|next| {
             next.map(|bytes| {
-                let queued = &self.shared.queued;
-                queued.fetch_sub(bytes.len(), Ordering::Relaxed);
+                self.taken(&bytes);
                 Ok(Frame::data(bytes))
             })
         })
@@ -188,6 +232,27 @@ mod tests {
         let (outlet, _frames) = channel(2, 100);
         assert_eq!(outlet.push(frame(500)), Ok(()));
         assert_eq!(outlet.push(frame(1)), Err(Refused::Full));
+    }
+
+    #[tokio::test]
+    async fn how_a_stream_begins_is_known_before_its_first_byte() {
+        let (outlet, mut frames) = channel(2, 100);
+        outlet.push(frame(60)).unwrap();
+        assert_eq!(frames.begin().await, Begin::Frame);
+        assert_eq!(outlet.push(frame(60)), Ok(()), "the first has left");
+        for _ in 0..2 {
+            let read = frames.frame().await.unwrap().unwrap();
+            assert_eq!(read.into_data().unwrap(), frame(60));
+        }
+
+        let (outlet, mut frames) = channel(2, 100);
+        outlet.refuse();
+        assert_eq!(frames.begin().await, Begin::Refused);
+
+        // A gateway that is cut off at its deadline must not end an EventSource for good.
+        let (outlet, mut frames) = channel(2, 100);
+        drop(outlet);
+        assert_eq!(frames.begin().await, Begin::Silence);
     }
 
     #[tokio::test]

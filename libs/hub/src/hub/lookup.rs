@@ -35,8 +35,7 @@ impl Hub {
         self.roster.connections.insert(id, user);
         if let Some(known) = self.roster.users.get_mut(&user) {
             known.connections.push(connection);
-            if let Some(snapshot) = known.snapshot() {
-                let not_before = snapshot.not_before;
+            if let Some(not_before) = known.not_before() {
                 self.disconnect_older(user, not_before, now);
                 self.welcome(user, now);
             }
@@ -109,8 +108,10 @@ impl Hub {
                 if seq <= position.seq {
                     self.apply(user, snapshot, now);
                 } else if let Some(known) = self.roster.users.get_mut(&user) {
+                    let not_before = snapshot.not_before;
                     known.standing = Standing::Arriving { seq, snapshot };
                     self.arriving.insert((seq, user));
+                    self.disconnect_older(user, not_before, now);
                 }
             }
             SnapshotRead::Found { .. } | SnapshotRead::None => {

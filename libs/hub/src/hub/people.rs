@@ -213,17 +213,23 @@ impl Hub {
         self.send(id, frame);
     }
 
-    /// Closes the connections whose token was issued before `not_before`, in Unix seconds.
+    /// Ends the connections whose token was issued before `not_before`, in Unix seconds: those that have been
+    /// told nothing are refused, so that their clients don't come back.
     pub(super) fn disconnect_older(&mut self, user: UserId, not_before: i64, now: Instant) {
         let older: Vec<_> = self.roster.users.get(&user).map_or_else(Vec::new, |known| {
             let older = known.connections.iter();
             older
                 .filter(|connection| connection.token_issued_at < not_before)
-                .map(|connection| connection.id)
+                .map(|connection| (connection.id, &connection.stream))
+                .map(|(id, stream)| (id, matches!(stream, Stream::Waiting(_))))
                 .collect()
         });
-        for connection in older {
-            self.close(connection, ByeReason::Disconnected, now);
+        for (connection, was_told_nothing) in older {
+            if !was_told_nothing {
+                self.close(connection, ByeReason::Disconnected, now);
+            } else if self.remove(connection, now) {
+                self.actions.push_back(Action::Refuse(connection));
+            }
         }
     }
 

@@ -243,6 +243,7 @@ impl Model {
             ready_at: Seq::ZERO,
             left: None,
             out_of_patience: false,
+            is_refused: false,
         };
         self.clients.insert(id, (client, self.now));
         self.hub.connect(id, user, issued_at, resume, self.now);
@@ -301,6 +302,7 @@ impl Model {
                 Action::Close {
                     connection, frame, ..
                 } => self.write(connection, &frame),
+                Action::Refuse(connection) => self.refuse(connection),
                 Action::Restart => panic!("the log is the same"),
             }
         }
@@ -324,6 +326,15 @@ impl Model {
         let frames = frames.into_iter();
         let written = frames.map(|frame| Written { frame, from, upto });
         client.frames.extend(written);
+    }
+
+    fn refuse(&mut self, id: ConnectionId) {
+        let (client, _) = self.clients.get_mut(&id).unwrap();
+        assert!(
+            client.is_open() && client.frames.is_empty(),
+            "{id} was told something"
+        );
+        client.is_refused = true;
     }
 
     /// The communities that ready clients need at the hub's position.

@@ -32,6 +32,8 @@ pub(crate) struct Client {
     pub(crate) left: Option<Seq>,
     /// It has waited for its snapshot as long as anyone must.
     pub(crate) out_of_patience: bool,
+    /// Its token has been withdrawn, it was told, and no stream began.
+    pub(crate) is_refused: bool,
 }
 
 /// A frame, and where the hub was before and after the call that gave it.
@@ -55,7 +57,9 @@ struct Expected {
 impl Client {
     pub(crate) fn is_open(&self) -> bool {
         let last = self.frames.last();
-        self.left.is_none() && last.is_none_or(|last| !matches!(last.frame, Frame::Bye(_)))
+        !self.is_refused
+            && self.left.is_none()
+            && last.is_none_or(|last| !matches!(last.frame, Frame::Bye(_)))
     }
 
     pub(crate) fn is_ready(&self) -> bool {
@@ -65,6 +69,13 @@ impl Client {
 
     /// Holds what the client read against the log, all of which the hub has passed by now.
     pub(crate) fn check(&self, log: &Log) {
+        if self.is_refused {
+            let mut snapshots = log.entries.iter();
+            return assert!(snapshots.any(|entry| {
+                entry.head == Head::Snapshot(self.user)
+                    && entry.snapshot.not_before > self.issued_at
+            }));
+        }
         let (begun, read) = match self.frames.first().map(|first| &first.frame) {
             None => return assert!(self.left.is_some(), "an open client without ready"),
             Some(Frame::Bye(reason)) => return self.check_turned_away(reason, log),
@@ -148,15 +159,8 @@ impl Client {
     }
 
     fn check_turned_away(&self, reason: &str, log: &Log) {
-        let mut snapshots = log.entries.iter();
-        match reason {
-            "unavailable" => assert!(self.out_of_patience || was_purged(self.user, log)),
-            "disconnected" => assert!(snapshots.any(|entry| {
-                entry.head == Head::Snapshot(self.user)
-                    && entry.snapshot.not_before > self.issued_at
-            })),
-            _ => panic!("turned away: {reason}"),
-        }
+        assert_eq!(reason, "unavailable");
+        assert!(self.out_of_patience || was_purged(self.user, log));
     }
 
     fn check_ids(&self, begun: Seq) {

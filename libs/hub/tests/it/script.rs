@@ -293,6 +293,7 @@ impl Run {
                     assert_eq!(frames, [Frame::Bye(reason.as_str().to_owned())]);
                     lines.push(format!("{}: bye {}", connection.0, reason.as_str()));
                 }
+                Action::Refuse(connection) => lines.push(format!("{}: refused", connection.0)),
                 Action::Restart => lines.push("restart".to_owned()),
             }
         }

@@ -1,5 +1,8 @@
 //! `GET /events`: opens a stream. Only 401 and 403 are errors to a client's EventSource; whatever else is in
 //! the way is said in the stream, with the time after which to come back.
+//!
+//! The head of the answer waits for the first frame, because only the user's snapshot says whether the token has
+//! been withdrawn, and an EventSource that gets a stream comes back for ever.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -9,18 +12,21 @@ use axum::extract::State as Shared;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use crier_domain::{Cursor, sabotage};
-use crier_hub::{ConnectionId, Resume};
+use crier_hub::{ByeReason, ConnectionId, Resume};
 use crier_service_kit::problem::{Problem, ValidQuery};
 
 use super::LAST_EVENT_ID;
 use super::identity::{Door, Refusal};
 use crate::drain;
 use crate::feed::Open;
-use crate::outlet;
+use crate::outlet::{self, Begin};
 use crate::state::State;
 
-/// A feed that takes no stream for so long has more than it can do.
+/// A feed that takes no stream for so long has more than it can do; nor has one that says nothing so long after it
+/// should have.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(2);
+
+const WITHDRAWN: &str = "The token has been withdrawn; get one that was issued since.";
 
 /// The parameters in the address. One given twice is one too many to believe: a damaged one.
 #[derive(Default)]
@@ -78,10 +84,19 @@ pub(super) async fn open(
         outlet,
     };
     let taken = tokio::time::timeout(OPEN_TIMEOUT, state.open.send(open)).await;
-    if matches!(taken, Ok(Ok(()))) {
-        return stream(frames.tell(id, state.told.clone()).into_body());
+    if !matches!(taken, Ok(Ok(()))) {
+        return stream(drain::bye(ByeReason::Busy).into());
     }
-    stream(drain::busy().into())
+    let mut frames = frames.tell(id, state.told.clone());
+    // The hub sends whoever waits for too long away; this is for a feed that stands still.
+    let patience = state.config.snapshot_wait.get() + OPEN_TIMEOUT;
+    match tokio::time::timeout(patience, frames.begin()).await {
+        Ok(Begin::Frame) => stream(frames.into_body()),
+        Ok(Begin::Refused) => Problem::unauthorized()
+            .with_detail(WITHDRAWN)
+            .into_response(),
+        Ok(Begin::Silence) | Err(_) => stream(drain::bye(ByeReason::Unavailable).into()),
+    }
 }
 
 /// The header wins: a browser that reconnects sends it, while the address still has the old parameter.

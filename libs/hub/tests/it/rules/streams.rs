@@ -29,11 +29,11 @@ fn tokens_from_before_the_moment_are_turned_away_and_only_they() {
          > read #0 u7
          connect 2 u7 iat=100
          found #0 u7 @5 nb=100 45:9
-         > 1: bye disconnected
+         > 1: refused
          > follow 45
          > 2: ready @10 [45]
          connect 3 u7 iat=99
-         > 3: bye disconnected
+         > 3: refused
          connect 4 u7 iat=101
          > 4: ready @10 [45]
          snapshot @11 u7
@@ -50,6 +50,31 @@ fn tokens_from_before_the_moment_are_turned_away_and_only_they() {
          +5s
          > unfollow 45
          > unfollow 46",
+    );
+}
+
+#[test]
+fn a_token_withdrawn_further_on_in_the_log_is_turned_away_at_once() {
+    check(
+        "connect 1 u7 iat=99
+         > read #0 u7
+         connect 2 u7 iat=100
+         found #0 u7 @12 nb=100 45:9
+         > 1: refused
+         connect 3 u7 iat=99
+         > 3: refused
+         snapshot @12 u7
+         > follow 45
+         > 2: ready @12 [45]",
+    );
+    check(
+        "connect 1 u7 iat=99
+         > read #0 u7
+         found #0 u7 @12 nb=100 45:9
+         > 1: refused
+         ? users=0
+         ? idle
+         snapshot @12 u7",
     );
 }
 
