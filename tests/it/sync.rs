@@ -97,6 +97,18 @@ async fn a_refused_line_is_named_and_fails_the_command() {
     world.end().await;
 }
 
+/// A service that refuses closes the connection, whatever is still on its way.
+#[tokio::test]
+async fn a_refusal_of_a_long_file_is_not_lost() {
+    let world = World::start().await;
+    let folder = tempdir().unwrap();
+    let file = write(folder.path(), "long.ndjson", &PLATFORM.repeat(20_000));
+    let mut wrong = sync(&world, &file);
+    wrong.env("CRIER_TOKEN", "nonsense");
+    said(&outcome(&mut wrong).await, false, &["401"]);
+    world.end().await;
+}
+
 #[tokio::test]
 async fn what_stands_in_its_way_is_said() {
     let world = World::start().await;

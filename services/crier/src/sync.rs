@@ -12,9 +12,9 @@ use anyhow::{Context as _, bail};
 use bytes::Bytes;
 use clap::Args;
 use crier_service_kit::config::Secret;
-use futures::{Stream, TryStreamExt as _};
+use futures::{FutureExt as _, Stream, StreamExt as _, TryStreamExt as _, stream};
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
-use http::{Request, Response, Uri};
+use http::{Request, Response, StatusCode, Uri};
 use http_body_util::StreamBody;
 use hyper::body::{Frame, Incoming};
 use hyper_rustls::HttpsConnectorBuilder;
@@ -22,6 +22,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::{Connect, HttpConnector};
 use hyper_util::rt::TokioExecutor;
 use indicatif::{ProgressBar, ProgressStyle};
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tokio_util::io::ReaderStream;
 
@@ -38,8 +39,8 @@ const SILENCE: Duration = Duration::from_secs(60);
 const TOKEN_TTL: Duration = Duration::from_secs(300);
 /// How much is read at a time.
 const READ: usize = 64 * 1024;
-/// The answer to a refused call is one problem; no more of it is read.
-const LONGEST_PROBLEM: usize = 64 * 1024;
+/// The longest line of an answer, or problem in place of one.
+const LONGEST: usize = 64 * 1024;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -108,7 +109,9 @@ fn token_for(config: Option<&Path>, arguments: &Arguments) -> anyhow::Result<Sec
             let read = std::fs::read_to_string(path);
             Some(read.with_context(|| format!("the token file {} can't be read", path.display()))?)
         }
-        None => std::env::var("CRIER_TOKEN").ok(),
+        None => std::env::var("CRIER_TOKEN")
+            .ok()
+            .filter(|token| !token.is_empty()),
     };
     if let Some(token) = given {
         return Ok(Secret::new(token.trim()));
@@ -129,9 +132,18 @@ impl Call {
     /// Sends what the file holds, and follows the answer to its end.
     async fn send(&self, file: File, bar: ProgressBar) -> anyhow::Result<Outcome> {
         let sent = bar.clone();
-        let file = tokio::fs::File::from_std(file);
-        let body = ReaderStream::with_capacity(file, READ)
+        let file = ReaderStream::with_capacity(tokio::fs::File::from_std(file), READ)
             .inspect_ok(move |part| sent.inc(part.len() as u64));
+        // The service says whether it takes the call before it reads. Whoever sends on while a call is being refused
+        // finds the connection closed, and the refusal lost with it.
+        let (go, taken) = oneshot::channel();
+        let body = async {
+            match taken.await {
+                Ok(()) => file.left_stream(),
+                Err(_) => stream::empty().right_stream(),
+            }
+        };
+        let body = body.flatten_stream();
         let mut plain = HttpConnector::new();
         plain.set_connect_timeout(Some(CONNECT));
         let answer = if self.to.scheme_str() == Some("https") {
@@ -147,6 +159,10 @@ impl Call {
         } else {
             self.request(plain, body).await?
         };
+        if answer.status() == StatusCode::OK {
+            // If nobody waits for it any more, the connection is gone, which the answer will say.
+            let _ = go.send(());
+        }
         follow(answer, &bar).await
     }
 
@@ -162,7 +178,12 @@ impl Call {
             .context("the token is none: it holds what no header can")?;
         let client = Client::builder(TokioExecutor::new()).build(connector);
         let answered = timeout(SILENCE, client.request(request)).await;
-        let silent = || format!("{} did not answer within {SILENCE:?}", self.to);
+        let silent = || {
+            format!(
+                "{} did not answer within {SILENCE:?}; --api is to be the API service itself, not a proxy",
+                self.to
+            )
+        };
         answered
             .with_context(silent)?
             .with_context(|| format!("{} can't be reached; is the API service up?", self.to))

@@ -8,7 +8,7 @@ use indicatif::ProgressBar;
 use serde::Deserialize;
 use tokio::time::timeout;
 
-use super::{LONGEST_PROBLEM, SILENCE};
+use super::{LONGEST, SILENCE};
 
 /// One line of the answer. Which one it is, its fields say; what a newer service adds is passed over.
 #[derive(Deserialize)]
@@ -126,7 +126,7 @@ impl Reading {
                 return Ok(Some(outcome));
             }
         }
-        if self.begun.len() > LONGEST_PROBLEM {
+        if self.begun.len() > LONGEST {
             bail!(self.broke("a line of the answer has no end"));
         }
         Ok(None)
@@ -175,7 +175,7 @@ async fn problem(status: StatusCode, body: Incoming) -> anyhow::Error {
         title: String,
         detail: Option<String>,
     }
-    let read = timeout(SILENCE, Limited::new(body, LONGEST_PROBLEM).collect()).await;
+    let read = timeout(SILENCE, Limited::new(body, LONGEST).collect()).await;
     let text = read.ok().and_then(Result::ok).map(|body| body.to_bytes());
     let problem = text.and_then(|text| serde_json::from_slice::<Problem>(&text).ok());
     match problem {
@@ -237,6 +237,6 @@ mod tests {
     #[test]
     fn what_is_no_answer_is_an_error() {
         assert!(read(&["<html>\n"]).is_err());
-        assert!(read(&[&"x".repeat(LONGEST_PROBLEM + 1)]).is_err());
+        assert!(read(&[&"x".repeat(LONGEST + 1)]).is_err());
     }
 }
