@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::people::{Person, group};
+use crate::people::{Person, talk};
 use crate::stream::Stream;
 use crate::world::{Options, World};
 
@@ -58,10 +58,7 @@ impl Scene {
             ..Options::default()
         })
         .await;
-        let (alice, bob, _, place) = group(&world).await;
-        bob.subscribe(place).await;
-        let discussion = alice.discuss(place, "Storm").await;
-        world.settled().await;
+        let (alice, bob, discussion) = talk(&world).await;
         let streams = vec![bob.stream(0).await, bob.stream(1).await];
         let writing = write(alice, discussion);
         let mut scene = Self {

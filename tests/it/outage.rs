@@ -7,7 +7,7 @@ use crier_testkit::{DEADLINE, NatsServer, Proxy, SseClient, Way, wait_for};
 
 use serde_json::json;
 
-use crate::people::{expect, group};
+use crate::people::{expect, group, talk};
 use crate::stream::Stream;
 use crate::world::{Options, World};
 
@@ -42,10 +42,7 @@ async fn without_the_database_writes_are_refused_and_streams_go_on() {
         ..Options::default()
     })
     .await;
-    let (alice, bob, _, place) = group(&world).await;
-    bob.subscribe(place).await;
-    let discussion = alice.discuss(place, "Storm").await;
-    world.settled().await;
+    let (alice, bob, discussion) = talk(&world).await;
     let mut open = bob.stream(0).await;
     alice.comment(discussion, "before").await;
     assert_eq!(open.event().await["data"]["comment"]["content"], "before");

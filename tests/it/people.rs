@@ -161,6 +161,15 @@ pub(crate) async fn group(world: &World) -> (Person, Person, Person, Place) {
     (alice, bob, carol, place)
 }
 
+/// alice, who writes in a discussion, and bob, who follows its article; everything published.
+pub(crate) async fn talk(world: &World) -> (Person, Person, i64) {
+    let (alice, bob, _, place) = group(world).await;
+    bob.subscribe(place).await;
+    let discussion = alice.discuss(place, "Storm").await;
+    world.settled().await;
+    (alice, bob, discussion)
+}
+
 /// A private community of these people with a published article.
 pub(crate) async fn group_of(admin: &Person, members: &[&Person]) -> Place {
     let community = admin.create_community("AI Research Group", "private").await;
