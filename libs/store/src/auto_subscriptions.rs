@@ -73,7 +73,7 @@ impl Cause {
 
     /// The statement that gives the members in the list `$2`, each with their fence, what they lack.
     pub(crate) fn activate(&self) -> String {
-        // Each one's role is looked up. Joined to the table of memberships, which PostgreSQL thinks the shorter side of
+        // All in the list are members: they were found lacking under the same lock. Each one's role is looked up. Joined to the table of memberships, which PostgreSQL thinks the shorter side of
         // the two, the list might be gone through for every member.
         let members = "(SELECT f.community_id, f.user_id, f.fence, (SELECT role FROM memberships r
                 WHERE r.community_id = f.community_id AND r.user_id = f.user_id) AS role

@@ -224,7 +224,7 @@ async fn sqlite_searches_indexes() {
             let plan = lines(&db, &format!("EXPLAIN QUERY PLAN {sql}"), "detail").await;
             println!("\nSQLite, {what} ({state})\n{}", plan.join("\n"));
 
-            // A list that was given is read (`e`), and one is walked (`u`, `x` or `f`). All else is searched.
+            // A list that was given is read (`e`), and one is walked (`x`, `f`, or `m` who are made of `f`). All else is searched.
             let scans: Vec<&String> = plan
                 .iter()
                 .filter(|step| step.starts_with("SCAN") && !step.starts_with("SCAN e "))
