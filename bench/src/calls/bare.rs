@@ -68,12 +68,8 @@ const COMMUNITY_OF_DISCUSSION: &str =
     "SELECT d.community_id FROM discussions d JOIN communities c ON c.id = d.community_id
     WHERE d.id = :discussion AND (c.kind <> 'hidden' OR EXISTS (
         SELECT 1 FROM memberships m WHERE m.community_id = c.id AND m.user_id = :user))";
-const DISCUSSION: &str = "SELECT d.id, d.community_id, d.article_id, d.community_article_id, d.author_id,
-        u.username, d.topic, d.content, d.created_at, d.updated_at,
-        (SELECT COUNT(*) FROM comments x WHERE x.discussion_id = d.id AND x.deleted_at IS NULL) AS comment_count
-    FROM discussions d JOIN users u ON u.id = d.author_id JOIN communities c ON c.id = d.community_id
-    WHERE (c.kind = 'public' OR EXISTS (
-        SELECT 1 FROM memberships m WHERE m.community_id = c.id AND m.user_id = :user)) AND d.id = :discussion";
+const DISCUSSION: &str =
+    "SELECT d.community_id, d.article_id FROM discussions d WHERE d.id = :discussion {key_share}";
 const COMMENT_ROW: &str =
     "INSERT INTO comments (discussion_id, parent_id, depth, author_id, content, created_at, updated_at)
     VALUES (:discussion, NULL, 1, :user, {comment}, 1700000000000, 1700000000000)
@@ -111,6 +107,7 @@ fn script(call: Call) -> (&'static [&'static str], &'static [&'static str]) {
 /// The words in which the two databases differ, put in. The lock is PostgreSQL's alone.
 fn dialect(statement: &str, postgres: bool) -> Option<String> {
     let body = format!("'{}'", "x".repeat(450));
+    let key_share = if postgres { "FOR KEY SHARE OF d" } else { "" };
     let (uuid, body, lock) = if postgres {
         let lock = |shared| {
             format!(
@@ -135,6 +132,7 @@ fn dialect(statement: &str, postgres: bool) -> Option<String> {
     Some(
         statement
             .replace("{uuid}", uuid)
+            .replace("{key_share}", key_share)
             .replace("{body}", &body)
             .replace("{comment}", &format!("'{COMMENT}'"))
             .replace("{traceparent}", traceparent),

@@ -3,7 +3,7 @@
 use crier_domain::{CommentId, CommunityId, DiscussionId, UserId};
 
 use crate::error::StoreError;
-use crate::model::{Comment, Discussion, Edited, Listed, Page, Place};
+use crate::model::{Comment, Edited, Listed, Page, Place};
 use crate::sql::{Row, now_ms, values};
 use crate::store::{Reader, Store};
 use crate::tx::Tx;
@@ -120,19 +120,20 @@ impl Tx {
     /// discussion that was deleted, which can't be while it is held.
     pub async fn create_comment(
         &self,
-        discussion: &Discussion,
+        community: CommunityId,
+        discussion: DiscussionId,
         author: UserId,
         parent: Option<CommentId>,
         content: &str,
     ) -> Result<NewComment, StoreError> {
-        self.needs_shared(discussion.community_id)?;
+        self.needs_shared(community)?;
         let depth = match parent {
             None => 1,
             Some(parent) => {
                 let sql =
                     "SELECT depth, deleted_at FROM comments WHERE id = $1 AND discussion_id = $2
                     {key_share:comments}";
-                let values = values![parent.get(), discussion.id.get()];
+                let values = values![parent.get(), discussion.get()];
                 match self.db.first(sql, values).await? {
                     None => return Ok(NewComment::NoSuchParent),
                     Some(row) if is_deleted(&row)? => return Ok(NewComment::ParentDeleted),
@@ -149,7 +150,7 @@ impl Tx {
             RETURNING id, discussion_id, parent_id, depth, author_id, content, deleted_at, created_at,
                 updated_at, (SELECT username FROM users WHERE id = $4) AS username";
         let values = values![
-            discussion.id.get(),
+            discussion.get(),
             parent.map(i64::from),
             depth,
             author.get(),

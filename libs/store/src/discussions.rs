@@ -3,7 +3,7 @@
 use crier_domain::{ArticleId, CommunityId, DiscussionId, UserId};
 
 use crate::error::StoreError;
-use crate::model::{CommunityArticle, Discussion, Edited, Listed, Page};
+use crate::model::{CommunityArticle, Discussion, Edited, Listed, Page, Place};
 use crate::sql::{Row, now_ms, values};
 use crate::store::{Reader, Store};
 use crate::tx::Tx;
@@ -127,18 +127,20 @@ impl Tx {
         read(&self.db.only(sql, values).await?)
     }
 
-    /// As [`Reader::find_discussion`], and the discussion stays there until the commit: whoever would delete it waits.
+    /// Where the discussion is, if there is one. It stays there until the commit: whoever would delete it waits.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn hold_discussion(
-        &self,
-        user: UserId,
-        id: DiscussionId,
-    ) -> Result<Option<Discussion>, StoreError> {
-        let sql = format!("{READABLE} AND d.id = $2 {{key_share:d}}");
-        let row = self.db.first(&sql, values![user.get(), id.get()]).await?;
-        row.as_ref().map(read).transpose()
+    pub async fn hold_discussion(&self, id: DiscussionId) -> Result<Option<Place>, StoreError> {
+        let sql =
+            "SELECT d.community_id, d.article_id FROM discussions d WHERE d.id = $1 {key_share:d}";
+        let Some(row) = self.db.first(sql, values![id.get()]).await? else {
+            return Ok(None);
+        };
+        Ok(Some(Place {
+            community_id: row.id("community_id")?,
+            article_id: row.id("article_id")?,
+        }))
     }
 
     /// Changes the topic, the content or both. That the user may do so has been asked under this lock. `None`: there

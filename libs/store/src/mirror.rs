@@ -35,8 +35,11 @@ pub use batch::{
     UserLine,
 };
 
+use sea_orm::DbBackend;
+
 use crate::error::StoreError;
 use crate::outbox::Fences;
+use crate::store::Store;
 use crate::tx::Tx;
 
 /// What became of a line.
@@ -109,6 +112,27 @@ impl From<Effect> for Outcome {
 impl From<Refusal> for Outcome {
     fn from(refusal: Refusal) -> Self {
         Err(refusal)
+    }
+}
+
+/// The tables that a mirror fills.
+const FILLED: &str =
+    "users, communities, articles, community_articles, memberships, subscriptions, outbox";
+
+impl Store {
+    /// Tells PostgreSQL how its tables have grown. It keeps the plans of prepared statements, which are those for small
+    /// tables while a new platform is mirrored: left alone they would be followed until it looks by itself, within a
+    /// minute, and by then a snapshot may walk a whole index. SQLite plans alike for large tables and small ones.
+    ///
+    /// # Errors
+    /// When the database fails. Tables of which another role is the owner are left out.
+    pub async fn analyse(&self) -> Result<(), StoreError> {
+        let db = &self.inner.writer;
+        if db.backend != DbBackend::Postgres {
+            return Ok(());
+        }
+        // What another session analyses at this moment needs no second one.
+        db.script(&format!("ANALYZE (SKIP_LOCKED) {FILLED}")).await
     }
 }
 

@@ -85,12 +85,15 @@ impl Reader {
         })
     }
 
-    /// How many rows are unsent, for a metric and for tests.
+    /// How many rows are unsent, for tests and measurements.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn count_unsent(&self) -> Result<u64, StoreError> {
-        let sql = "SELECT COUNT(*) AS n FROM outbox WHERE sent_seq IS NULL";
+        // One for each kind: there is an index of either's unsent rows.
+        let sql =
+            "SELECT (SELECT COUNT(*) FROM outbox WHERE sent_seq IS NULL AND user_id IS NOT NULL)
+            + (SELECT COUNT(*) FROM outbox WHERE sent_seq IS NULL AND event_id IS NOT NULL) AS n";
         self.db.only(sql, Vec::new()).await?.count("n")
     }
 }

@@ -48,9 +48,18 @@ async fn reply(
     parent: Option<CommentId>,
 ) -> Option<NewComment> {
     let tx = shared(&store, discussion.community_id).await;
-    let held = tx.hold_discussion(id(2), discussion.id).await.unwrap()?;
-    let made = tx.create_comment(&held, id(2), parent, "an answer").await;
-    let made = made.unwrap();
+    let place = tx.hold_discussion(discussion.id).await.unwrap()?;
+    assert_eq!(place, discussion.place());
+    let made = tx
+        .create_comment(
+            place.community_id,
+            discussion.id,
+            id(2),
+            parent,
+            "an answer",
+        )
+        .await
+        .unwrap();
     tx.commit().await.unwrap();
     Some(made)
 }
@@ -200,7 +209,8 @@ on_both! {
         let first = written(answer(&store, &discussion, None).await);
         let raw = db.raw().await;
         let tx = shared(&store, article.community_id).await;
-        written(tx.create_comment(&discussion, id(2), Some(first.id), "late").await.unwrap());
+        let late = tx.create_comment(article.community_id, discussion.id, id(2), Some(first.id), "late");
+        written(late.await.unwrap());
         let deleting = tokio::spawn(delete_comment(store.clone(), article.community_id, first.id));
         blocked(db, &raw, 1).await;
         tx.commit().await.unwrap();

@@ -39,7 +39,8 @@ pub(crate) async fn answer(
         .unwrap();
     let made = tx
         .create_comment(
-            discussion,
+            discussion.community_id,
+            discussion.id,
             id(2),
             parent.map(|comment| comment.id),
             "Ünïcödé 🜁\n\u{2028}",

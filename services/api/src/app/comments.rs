@@ -60,10 +60,9 @@ pub(crate) async fn create(
     )
     .await?;
     app.once(tx, author, key, async |tx| {
-        let discussion = tx.hold_discussion(author, discussion).await?;
-        let discussion = discussion.ok_or_else(nothing)?;
+        let place = tx.hold_discussion(discussion).await?.ok_or_else(nothing)?;
         let written = tx
-            .create_comment(&discussion, author, parent, content.as_str())
+            .create_comment(community, discussion, author, parent, content.as_str())
             .await?;
         let stored = match written {
             NewComment::Written(comment) => comment,
@@ -71,7 +70,7 @@ pub(crate) async fn create(
             NewComment::ParentDeleted => return Err(AppError::Rule(Rule::ParentDeleted)),
             NewComment::TooDeep => return Err(AppError::Rule(Rule::TooDeep)),
         };
-        let origin = Origin::new(discussion.place(), author, Moment(stored.created_at));
+        let origin = Origin::new(place, author, Moment(stored.created_at));
         let comment = CommentView::from(stored);
         let data = EventData { comment: &comment };
         tell(tx, access, EventType::NEW_COMMENT, &origin, &data).await?;

@@ -48,6 +48,8 @@ const IDLE: Duration = Duration::from_secs(30);
 /// How often a batch is begun while the database is away or others are in the way.
 const ATTEMPTS: u32 = 6;
 const BACK_OFF: Duration = Duration::from_millis(100);
+/// After so many changes the database looks at its tables for the first time, and again each time they have doubled.
+const ANALYSE_FIRST: u64 = 1_000;
 /// Reports on their way to the client.
 const REPORTS: usize = 256;
 /// A client that takes no report for so long is not reading. It gets no more than the end.
@@ -197,6 +199,8 @@ pub(crate) struct Sync {
     pace: Pace,
     /// Whether the last batch gave the relay something to do.
     ahead: bool,
+    /// How many changes there have to be before the database looks at its tables again.
+    analyse_at: u64,
     stopping: CancellationToken,
     /// Given back when it is over.
     _place: Taken,
@@ -213,6 +217,7 @@ impl Sync {
             untold: 0,
             pace: Pace::default(),
             ahead: false,
+            analyse_at: ANALYSE_FIRST,
             stopping,
             _place: place,
         };
@@ -338,7 +343,20 @@ impl Sync {
                 Err(refusal) => self.refuse(number, refusal.to_string()).await,
             }
         }
+        self.analyse(app).await;
         Ok(())
+    }
+
+    /// Has the database look at its tables when they have grown. That it doesn't makes it slow, not wrong.
+    async fn analyse(&mut self, app: &App) {
+        let changed = self.counts.changed.load(Ordering::Relaxed);
+        if changed < self.analyse_at {
+            return;
+        }
+        self.analyse_at = changed * 2;
+        if let Err(error) = app.store.analyse().await {
+            tracing::warn!(error = %causes(&error), "the database could not analyse its tables");
+        }
     }
 
     /// Makes the batch in a transaction, again if others were in the way: lines that hold already change nothing.
