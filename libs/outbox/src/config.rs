@@ -27,7 +27,8 @@ pub struct RelayConfig {
     pub mark_every: Duration,
     /// How long events and marks are kept in the log.
     pub retention: Duration,
-    /// How long sent rows are kept in the outbox.
+    /// How long sent rows are kept in the outbox, counted to the last moment at which the log is known to have had them.
+    /// What it loses after that is sent again.
     pub keep_sent: Duration,
     /// How long a snapshot is kept in the log after a newer one came.
     pub keep_snapshots: Duration,

@@ -65,20 +65,43 @@ impl OldSnapshots {
     }
 }
 
+/// When the log last proved, by storing a message right behind all it had acknowledged, that it had lost nothing.
+///
+/// Sent rows are deleted by their age at that moment: while NATS is away none is, for nobody knows what it will come
+/// back with.
+#[derive(Debug, Default)]
+pub(crate) struct Proof(Mutex<Option<Instant>>);
+
+impl Proof {
+    pub(crate) fn given(&self) {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = Some(Instant::now());
+    }
+
+    /// How long ago; none if not yet.
+    fn age(&self) -> Option<Duration> {
+        let last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        last.map(|last| last.elapsed())
+    }
+}
+
 /// Tidies again and again, for as long as the lease holds.
 pub(crate) async fn keep_house<S: Source, K: Sink>(
     parts: &Parts<S, K>,
     lease: &Lease<'_, S>,
     old: &OldSnapshots,
+    proof: &Proof,
 ) -> Ended {
     let Parts { source, config, .. } = parts;
     loop {
         sleep(config.tidy_every).await;
-        let tidy = source.tidy(lease.term(), config.keep_sent);
-        match written(config.call_timeout, tidy).await {
-            Ok(()) => {}
-            Err(Trouble::Lost) => return Ended::Lost,
-            Err(trouble) => warn!(cause = trouble.chain(), "relay can't delete sent rows"),
+        if let Some(ago) = proof.age() {
+            let tidy = source.tidy(lease.term(), config.keep_sent + ago);
+            match written(config.call_timeout, tidy).await {
+                Ok(()) => {}
+                Err(Trouble::Lost) => return Ended::Lost,
+                Err(trouble) => warn!(cause = trouble.chain(), "relay can't delete sent rows"),
+            }
         }
         purge(parts, lease, old).await;
     }

@@ -14,7 +14,7 @@ use tracing::{error, warn};
 
 use crate::backoff::Backoff;
 use crate::flight::send;
-use crate::housekeeping::OldSnapshots;
+use crate::housekeeping::{OldSnapshots, Proof};
 use crate::lease::Lease;
 use crate::plan::{Changed, Item, LogEnd, group, snapshots};
 use crate::relay::{Ended, Parts};
@@ -52,6 +52,7 @@ pub(crate) struct Leader<'a, S, K> {
     pub(crate) parts: &'a Parts<S, K>,
     pub(crate) lease: &'a Lease<'a, S>,
     pub(crate) old: &'a OldSnapshots,
+    pub(crate) proof: &'a Proof,
     end: Option<LogEnd>,
     backoff: Backoff,
     /// Users whose snapshot is due though they may have no unsent row.
@@ -67,11 +68,13 @@ impl<'a, S: Source, K: Sink> Leader<'a, S, K> {
         parts: &'a Parts<S, K>,
         lease: &'a Lease<'a, S>,
         old: &'a OldSnapshots,
+        proof: &'a Proof,
     ) -> Self {
         Self {
             parts,
             lease,
             old,
+            proof,
             end: None,
             backoff: Backoff::new(parts.config.backoff_first, parts.config.backoff_longest),
             anew: BTreeSet::new(),
@@ -238,6 +241,7 @@ impl<'a, S: Source, K: Sink> Leader<'a, S, K> {
         stored: impl Iterator<Item = &Item>,
         end: &mut LogEnd,
     ) -> Result<(), Trouble> {
+        self.proof.given();
         let mut rows = Vec::new();
         let mut position = end.position;
         for item in stored {

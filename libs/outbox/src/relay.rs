@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::backoff::jittered;
 use crate::config::RelayConfig;
-use crate::housekeeping::{OldSnapshots, keep_house};
+use crate::housekeeping::{OldSnapshots, Proof, keep_house};
 use crate::leader::Leader;
 use crate::lease::Lease;
 use crate::sink::Sink;
@@ -115,12 +115,13 @@ impl<S: Source, K: Sink> Relay<S, K> {
     /// where it stands: the next leader finds out from the log how far it came.
     async fn lead(&self, lease: &Lease<'_, S>, shutdown: &CancellationToken) -> Ended {
         let old = OldSnapshots::new(self.parts.config.max_old_snapshots);
-        let mut leader = Leader::new(&self.parts, lease, &old);
+        let proof = Proof::default();
+        let mut leader = Leader::new(&self.parts, lease, &old, &proof);
         tokio::select! {
             biased;
             () = lease.keep() => Ended::Lost,
             ended = leader.run(shutdown) => ended,
-            ended = keep_house(&self.parts, lease, &old) => ended,
+            ended = keep_house(&self.parts, lease, &old, &proof) => ended,
             () = self.grace(shutdown) => Ended::Shutdown,
         }
     }

@@ -19,6 +19,9 @@ use crate::trouble::{Trouble, asked, read, written};
 /// Messages read between two writes of the position.
 const STRETCH: u64 = 256;
 
+/// Stretches in which the last message of the old epoch is looked for, below marks of epochs that were never recorded.
+const LOOK_BACK: usize = 4;
+
 /// Messages read at a time.
 const READ_AHEAD: usize = 32;
 
@@ -87,7 +90,8 @@ impl<S: Source, K: Sink> Leader<'_, S, K> {
             // An answer may be out of date, and an epoch costs every client its history. The first
             // costs nobody anything.
             if doubted || why == NewEpoch::First {
-                return self.begin_epoch(why, tail).await;
+                let survived = self.survived(position, mark, tail).await?;
+                return self.begin_epoch(why, tail, survived).await;
             }
             warn!(%why, "relay doubts the log, asks again");
             doubted = true;
@@ -172,8 +176,38 @@ impl<S: Source, K: Sink> Leader<'_, S, K> {
         events
     }
 
+    /// Up to where the log still has what was sent: its last message of the recorded epoch. Without a mark it counts as
+    /// having nothing.
+    async fn survived(
+        &self,
+        position: Option<Position>,
+        mark: Option<LastMark>,
+        tail: Seq,
+    ) -> Result<Seq, Trouble> {
+        let (Some(position), Some(_)) = (position, mark) else {
+            return Ok(Seq::ZERO);
+        };
+        let mut to = tail;
+        for _ in 0..LOOK_BACK {
+            let after = Seq(to.0.saturating_sub(STRETCH));
+            let found = self.read_stretch(after, to).await?;
+            let ours = |(_, found): &&(Seq, Found)| found.epoch == Some(position.epoch);
+            if let Some((last, _)) = found.iter().rev().find(ours) {
+                return Ok(*last);
+            }
+            to = after;
+        }
+        Ok(Seq::ZERO)
+    }
+
     /// Begins an epoch: it exists once its mark is acknowledged, and is used once it is recorded.
-    async fn begin_epoch(&mut self, why: NewEpoch, tail: Seq) -> Result<LogEnd, Trouble> {
+    /// What the log had behind `survived` is sent again.
+    async fn begin_epoch(
+        &mut self,
+        why: NewEpoch,
+        tail: Seq,
+        survived: Seq,
+    ) -> Result<LogEnd, Trouble> {
         let parts = self.parts;
         let config = &parts.config;
         // Sequences may begin anew, and what was found belongs to the old epoch.
@@ -182,12 +216,13 @@ impl<S: Source, K: Sink> Leader<'_, S, K> {
         let epoch = Epoch::random();
         let seq = self.publish_mark(epoch, tail).await?;
         parts.stats.acknowledged(std::time::Duration::ZERO);
-        info!(crier.epoch = %epoch, crier.seq = seq.0, %why, "a new epoch begins");
+        info!(crier.epoch = %epoch, crier.seq = seq.0, survived = survived.0, %why, "a new epoch begins");
+        self.proof.given();
         let position = Position { epoch, seq };
         let mut backoff = Backoff::new(config.backoff_first, config.backoff_longest);
         loop {
-            // Here the rows that were sent under the last epoch are to be made unsent again.
-            let write = parts.source.mark_sent(self.lease.term(), &[], position);
+            let term = self.lease.term();
+            let write = parts.source.begin_epoch(term, position, survived);
             match written(config.call_timeout, write).await {
                 Ok(()) => break,
                 Err(Trouble::Lost) => return Err(Trouble::Lost),

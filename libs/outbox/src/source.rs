@@ -92,6 +92,15 @@ pub trait Source: Send + Sync + 'static {
         position: Position,
     ) -> impl Future<Output = Result<bool, Self::Error>> + Send;
 
+    /// Makes unsent again the events that were sent and stood behind `survived`, which the log has lost; then records
+    /// the new epoch by its first position.
+    fn begin_epoch(
+        &self,
+        term: Term,
+        position: Position,
+        survived: Seq,
+    ) -> impl Future<Output = Result<bool, Self::Error>> + Send;
+
     /// Records that this row was refused for good, with the reason. The row itself stays, so that a
     /// stand-in can be sent for it.
     fn bury(

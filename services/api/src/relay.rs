@@ -79,6 +79,16 @@ impl Source for Outbox {
         self.0.mark_found(term, events, stored(position)).await
     }
 
+    async fn begin_epoch(
+        &self,
+        term: Term,
+        position: Position,
+        survived: Seq,
+    ) -> Result<bool, StoreError> {
+        let term = store::Term(term.0);
+        self.0.begin_epoch(term, stored(position), survived).await
+    }
+
     async fn bury(&self, term: Term, row: OutboxId, reason: &str) -> Result<bool, StoreError> {
         self.0.bury(store::Term(term.0), row, reason).await
     }

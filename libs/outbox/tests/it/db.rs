@@ -366,6 +366,29 @@ impl Source for Db {
         .await
     }
 
+    async fn begin_epoch(
+        &self,
+        term: Term,
+        position: Position,
+        survived: Seq,
+    ) -> Result<bool, Away> {
+        self.call("begin_epoch", |state| {
+            if !state.leads(term) {
+                return false;
+            }
+            for stored in state.rows.values_mut() {
+                let is_lost = stored.sent.is_some_and(|(_, seq)| seq > survived);
+                if is_lost && stored.event().is_some() {
+                    stored.sent = None;
+                    stored.sent_at = None;
+                }
+            }
+            state.move_to(position, &self.log);
+            true
+        })
+        .await
+    }
+
     async fn bury(&self, term: Term, row: OutboxId, reason: &str) -> Result<bool, Away> {
         self.call("bury", |state| {
             state.buried.insert(row, reason.to_owned());

@@ -163,6 +163,36 @@ on_both! {
         assert_eq!(store.relay_position().await.unwrap(), Some(at(10)));
     }
 
+    /// More than are made unsent in one transaction.
+    async fn a_new_epoch_makes_unsent_what_was_lost_and_nothing_else(db: &TestDb) {
+        let store = db.store().await;
+        let raw = db.raw().await;
+        let (bytes, uuid) = if db.kind == harness::Kind::Sqlite { ("x'00'", "randomblob(16)") } else { ("'\\x00'", "gen_random_uuid()") };
+        raw.run(&format!(
+            "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 25000)
+            INSERT INTO outbox (event_id, community_id, audience, body, created_at, sent_seq, sent_at)
+            SELECT {uuid}, 45, 'members', {bytes}, 1, i, 1 FROM n"
+        ))
+        .await;
+        raw.run("INSERT INTO outbox (user_id, created_at, sent_seq, sent_at) VALUES (7, 1, 25001, 1)").await;
+        let stale = store.lease(Uuid::new_v4(), Duration::ZERO).await.unwrap().unwrap();
+        let term = lead(&store).await;
+        assert!(store.mark_sent(term, &[], at(25_001)).await.unwrap());
+        let next = Position { epoch: Epoch::from_bits(1), seq: Seq(1_001) };
+        assert!(!store.begin_epoch(stale, next, Seq(1_000)).await.unwrap());
+        assert_eq!(store.relay_position().await.unwrap(), Some(at(25_001)));
+        assert_eq!(store.count_unsent().await.unwrap(), 0);
+        for _ in 0..2 {
+            assert!(store.begin_epoch(term, next, Seq(1_000)).await.unwrap());
+            assert_eq!(store.relay_position().await.unwrap(), Some(next));
+            assert_eq!(store.count_unsent().await.unwrap(), 24_000);
+        }
+        let kept = raw.numbers("SELECT sent_seq FROM outbox WHERE sent_at IS NOT NULL ORDER BY sent_seq").await;
+        assert_eq!((kept.len(), kept[999], kept[1_000]), (1_001, 1_000, 25_001), "what survived, and permissions");
+        let first = raw.number("SELECT MIN(id) FROM outbox WHERE sent_seq IS NULL").await;
+        assert_eq!(ids(&store.unsent(1).await.unwrap()), [first], "in their order");
+    }
+
     async fn what_is_refused_for_good_is_kept(db: &TestDb) {
         let store = db.store().await;
         users(&store, 1).await;
