@@ -200,11 +200,23 @@ impl Log {
     /// # Errors
     /// When the leader doesn't answer.
     pub async fn purge_snapshots(&self, user: UserId, below: Seq) -> Result<(), ReadError> {
+        self.purge(Subject::User(user), below).await
+    }
+
+    /// Removes the marks before `below`.
+    ///
+    /// # Errors
+    /// When the leader doesn't answer.
+    pub async fn purge_marks(&self, below: Seq) -> Result<(), ReadError> {
+        self.purge(Subject::Mark, below).await
+    }
+
+    async fn purge(&self, subject: Subject, below: Seq) -> Result<(), ReadError> {
         // Without a sequence the server would purge them all.
         if below == Seq::ZERO {
             return Ok(());
         }
-        let which = json!({ "filter": Subject::User(user).to_string(), "seq": below.0 });
+        let which = json!({ "filter": subject.to_string(), "seq": below.0 });
         let endpoint = format!("STREAM.PURGE.{STREAM}");
         let PurgeResponse { .. } = self.bus.api(&endpoint, &which).await??;
         Ok(())

@@ -13,6 +13,8 @@ mod cluster;
 mod connection;
 #[path = "it/ensure.rs"]
 mod ensure;
+#[path = "it/fence.rs"]
+mod fence;
 #[path = "it/history.rs"]
 mod history;
 #[path = "it/live.rs"]

@@ -35,6 +35,12 @@ pub mod header {
     pub const TTL: &str = "Nats-TTL";
     /// NATS: the sequence the stream must end with for the message to be stored.
     pub const EXPECTED_LAST_SEQUENCE: &str = "Nats-Expected-Last-Sequence";
+    /// NATS: what is stored together has this in common.
+    pub const BATCH_ID: &str = "Nats-Batch-Id";
+    /// NATS: which one of the batch it is, from 1 on.
+    pub const BATCH_SEQUENCE: &str = "Nats-Batch-Sequence";
+    /// NATS: `1` on the last one of the batch.
+    pub const BATCH_COMMIT: &str = "Nats-Batch-Commit";
     /// NATS, on a live copy: the sequence of the stored message.
     pub const SEQUENCE: &str = "Nats-Sequence";
 }
@@ -161,6 +167,17 @@ impl Message {
             ],
             payload: Bytes::from(payload),
         }
+    }
+
+    /// A mark that is only there to take a sequence, and is kept for no longer than spines may need it to see no gap.
+    #[must_use]
+    pub fn filler(epoch: Epoch, retention: Duration, kept: Duration) -> Self {
+        let mut message = Self::mark(epoch, retention);
+        message.headers.retain(|(name, _)| *name != header::TTL);
+        message
+            .headers
+            .push((header::TTL, ttl(kept.min(retention))));
+        message
     }
 
     /// The value of a header.

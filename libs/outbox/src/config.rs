@@ -19,7 +19,8 @@ pub struct RelayConfig {
     pub sweep: Duration,
     /// The most users' rows of one pass, and the most events.
     pub batch: usize,
-    /// The most messages on their way at a time.
+    /// The most messages on their way at a time, and so the length of a fence. To be raised in two steps: first the
+    /// fences of all relays, then what they send.
     pub max_in_flight: usize,
     /// The most bytes on their way at a time; one message may be larger.
     pub max_in_flight_bytes: usize,

@@ -119,7 +119,13 @@ impl<'a, S: Source, K: Sink> Leader<'a, S, K> {
         // Taken, so that any trouble leaves none.
         let mut end = match self.end.take() {
             Some(end) => end,
-            None => self.resync().await?,
+            None => match self.resync().await {
+                Err(Trouble::Publish(PublishError::Rejected(reason))) => {
+                    self.takes_nothing(&reason);
+                    return Err(PublishError::Rejected(reason).into());
+                }
+                end => end?,
+            },
         };
         let more = match self.pass(&mut end).await? {
             Pass::Replaced => return Ok(true),
@@ -319,17 +325,21 @@ impl<'a, S: Source, K: Sink> Leader<'a, S, K> {
                 self.emptied.insert(*user);
             }
             Item::Event { .. } | Item::Snapshot { .. } | Item::Mark => {
-                error!(
-                    reason,
-                    "the log refuses even marks, resets or empty snapshots"
-                );
-                // So it was not their size: once it takes something again, the real ones come first.
-                self.stand_ins.clear();
-                self.emptied.clear();
+                self.takes_nothing(reason);
                 return Ok(false);
             }
         }
         Ok(true)
+    }
+
+    /// So it was not the size of what was refused: once the log takes something again, the real ones come first.
+    fn takes_nothing(&mut self, reason: &str) {
+        error!(
+            reason,
+            "the log refuses even marks, resets or empty snapshots"
+        );
+        self.stand_ins.clear();
+        self.emptied.clear();
     }
 }
 

@@ -7,21 +7,15 @@
 //! | [`relay`] | the life of one relay: stands by, leads, hands over |
 //! | `lease` | the right to lead, by the relay's own clock |
 //! | `leader` | the loop of a leader: wait, one pass, mark what was stored |
-//! | `resync` | where the log ends, whenever that is in doubt; the beginning of an epoch |
+//! | `resync` | where the log ends, whenever that is in doubt; the beginning of an epoch; the fence behind both |
 //! | `plan` | the messages that a pass's rows make, and their order |
 //! | `flight` | messages on their way, each expecting the one before |
 //! | `housekeeping` | old snapshots and old rows taken away |
 //!
 //! What holds throughout: nothing is published without knowing what the log ends with; nothing is marked
 //! sent that was not acknowledged at its own sequence or found in the log; whatever went wrong, the next
-//! step looks at the log before it publishes. All of a relay runs in one task: if that is stopped, so is
-//! everything the relay does.
-//!
-//! What sequences alone can't tell: a message that was held up for seconds between its relay and the log
-//! (a stopped server, say) still fits if it arrives in the very moment, while a later leader or attempt
-//! republishes the same rows, when the log ends with the number it expects, though with another message.
-//! Then an event may stand before an earlier one of its community, with a link that leads nowhere. It still
-//! stands once; and a snapshot that came to stand behind a newer one is made anew at the next publish.
+//! step looks at the log before it publishes, and moves its end beyond the reach of whatever is still on its
+//! way. All of a relay runs in one task: if that is stopped, so is everything the relay does.
 
 mod backoff;
 pub mod config;

@@ -1,7 +1,8 @@
-//! Where the log ends, whenever that is in doubt; the beginning of an epoch.
+//! Where the log ends, whenever that is in doubt; the beginning of an epoch; the fence behind both.
 
 use std::collections::HashMap;
 use std::fmt;
+use std::time::Duration;
 
 use crier_domain::log::Message;
 use crier_domain::{Epoch, EventId, Seq};
@@ -12,6 +13,7 @@ use tracing::{debug, info, warn};
 use crate::backoff::{Backoff, jittered};
 use crate::leader::Leader;
 use crate::plan::LogEnd;
+use crate::relay::Parts;
 use crate::sink::{Found, LastMark, PublishError, Sink};
 use crate::source::{Position, Source};
 use crate::trouble::{Trouble, asked, read, written};
@@ -25,7 +27,7 @@ const LOOK_BACK: usize = 4;
 /// Messages read at a time.
 const READ_AHEAD: usize = 32;
 
-/// Why the log is not the one that was acknowledged. A retention made shorter will be another reason.
+/// Why the log is not, or can't stay, the one that was acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NewEpoch {
     /// No epoch has begun yet.
@@ -36,6 +38,8 @@ pub(crate) enum NewEpoch {
     Behind { acknowledged: Seq, tail: Seq },
     /// Its last mark is of another epoch: one that began and was never recorded, or a restored database.
     Other { stored: Epoch, found: Epoch },
+    /// Its last mark promises that it reaches back for longer than what is written from now on is kept.
+    Shortened { promised: Duration, kept: Duration },
 }
 
 impl fmt::Display for NewEpoch {
@@ -48,6 +52,9 @@ impl fmt::Display for NewEpoch {
             }
             Self::Other { stored, found } => {
                 write!(f, "the log is in epoch {found}, the database in {stored}")
+            }
+            Self::Shortened { promised, kept } => {
+                write!(f, "the retention was {promised:?} and is {kept:?}")
             }
         }
     }
@@ -77,14 +84,15 @@ fn judge(
 }
 
 impl<S: Source, K: Sink> Leader<'_, S, K> {
-    /// Finds out where the log ends, and takes note of what is stored there already.
+    /// Finds out where the log ends, takes note of what is stored there already, and sees to it that nothing older comes
+    /// behind it.
     pub(crate) async fn resync(&mut self) -> Result<LogEnd, Trouble> {
         self.parts.stats.resyncs.add(1);
         let mut doubted = false;
         loop {
             let (position, mark, tail) = self.look().await?;
             let why = match judge(position, mark.as_ref(), tail) {
-                Ok(position) => return self.catch_up(position, tail, mark).await,
+                Ok(position) => return self.go_on(position, tail, mark).await,
                 Err(why) => why,
             };
             // An answer may be out of date, and an epoch costs every client its history. The first
@@ -110,13 +118,41 @@ impl<S: Source, K: Sink> Leader<'_, S, K> {
         Ok((position, mark, tail))
     }
 
-    /// Marks what is found behind the stored position, which moves to the log's end.
-    async fn catch_up(
+    /// Goes on behind the log's end. Under another epoch if the retention was made shorter: marks of the old one stay
+    /// longer than the events that they vouch for.
+    async fn go_on(
         &mut self,
-        mut position: Position,
+        position: Position,
         tail: Seq,
         mark: Option<LastMark>,
     ) -> Result<LogEnd, Trouble> {
+        let parts = self.parts;
+        let limit = parts.config.call_timeout;
+        let epoch = position.epoch;
+        self.catch_up(position, tail).await?;
+        let kept = parts.config.retention;
+        let promised = mark.map_or(kept, |mark| mark.retention());
+        if promised.as_secs() > kept.as_secs() {
+            let why = NewEpoch::Shortened { promised, kept };
+            return self.begin_epoch(why, tail, tail).await;
+        }
+        let seq = self.fence(epoch, tail).await?;
+        let position = Position { epoch, seq };
+        let write = parts.source.mark_sent(self.lease.term(), &[], position);
+        written(limit, write).await?;
+        Ok(self.end_at(position))
+    }
+
+    fn end_at(&self, position: Position) -> LogEnd {
+        LogEnd {
+            position,
+            prev: HashMap::new(),
+            mark_due: Instant::now() + self.parts.config.mark_every,
+        }
+    }
+
+    /// Marks what is found behind the stored position, which moves to the log's end.
+    async fn catch_up(&mut self, mut position: Position, tail: Seq) -> Result<(), Trouble> {
         let parts = self.parts;
         let limit = parts.config.call_timeout;
         let behind = tail.0 - position.seq.0;
@@ -131,17 +167,7 @@ impl<S: Source, K: Sink> Leader<'_, S, K> {
             written(limit, write).await?;
         }
         debug!(crier.seq = tail.0, behind, "relay knows the log's end");
-        // A clock that went back only makes the mark later, by no more than its interval.
-        let age = mark.map(|mark| mark.time.elapsed().unwrap_or_default());
-        let wait = parts
-            .config
-            .mark_every
-            .saturating_sub(age.unwrap_or_default());
-        Ok(LogEnd {
-            position,
-            prev: HashMap::new(),
-            mark_due: Instant::now() + wait,
-        })
+        Ok(())
     }
 
     async fn read_stretch(&self, after: Seq, to: Seq) -> Result<Vec<(Seq, Found)>, Trouble> {
@@ -214,16 +240,13 @@ impl<S: Source, K: Sink> Leader<'_, S, K> {
         self.old.forget();
         self.anew.clear();
         let epoch = Epoch::random();
-        let seq = self.publish_mark(epoch, tail).await?;
-        parts.stats.acknowledged(std::time::Duration::ZERO);
-        info!(crier.epoch = %epoch, crier.seq = seq.0, survived = survived.0, %why, "a new epoch begins");
-        self.proof.given();
+        let seq = self.fence(epoch, tail).await?;
+        let first = tail.next();
+        info!(crier.epoch = %epoch, crier.seq = first.0, survived = survived.0, %why, "a new epoch begins");
         let position = Position { epoch, seq };
         let mut backoff = Backoff::new(config.backoff_first, config.backoff_longest);
         loop {
-            let term = self.lease.term();
-            let write = parts.source.begin_epoch(term, position, survived);
-            match written(config.call_timeout, write).await {
+            match self.record(first, position, survived).await {
                 Ok(()) => break,
                 Err(Trouble::Lost) => return Err(Trouble::Lost),
                 Err(trouble) => warn!(cause = trouble.chain(), "a new epoch is not recorded yet"),
@@ -231,33 +254,60 @@ impl<S: Source, K: Sink> Leader<'_, S, K> {
             sleep(backoff.pause()).await;
         }
         parts.stats.epochs.add(1);
-        Ok(LogEnd {
-            position,
-            prev: HashMap::new(),
-            mark_due: Instant::now() + config.mark_every,
-        })
+        Ok(self.end_at(position))
     }
 
-    async fn publish_mark(&self, epoch: Epoch, tail: Seq) -> Result<Seq, Trouble> {
-        let sink = &self.parts.sink;
-        let mark = Message::mark(epoch, self.parts.config.retention);
+    /// Marks of older epochs go first: the oldest mark says how far back the log reaches, in this epoch.
+    async fn record(&self, first: Seq, position: Position, survived: Seq) -> Result<(), Trouble> {
+        let Parts {
+            source,
+            sink,
+            config,
+            ..
+        } = self.parts;
+        let limit = config.call_timeout;
         self.lease.check()?;
-        let stored = async { sink.publish(&mark, tail).await?.await };
-        let seq = timeout(sink.ack_timeout(), stored)
+        read(limit, sink.purge_marks(first)).await?;
+        let write = source.begin_epoch(self.lease.term(), position, survived);
+        written(limit, write).await
+    }
+
+    /// Moves the log's end, in one step, beyond whatever is still on its way.
+    ///
+    /// A message may have been held up between its relay and the log for any time, and it fits where the log ends with
+    /// the number that it expects, though with another message than it was sent behind. Whoever sent it knew the log's
+    /// end then, and had at most `max_in_flight` messages on their way behind it: what they expect lies below the
+    /// fence, and nothing that is stored together has room between.
+    async fn fence(&self, epoch: Epoch, tail: Seq) -> Result<Seq, Trouble> {
+        let Parts {
+            sink,
+            config,
+            stats,
+            ..
+        } = self.parts;
+        let mark = Message::mark(epoch, config.retention);
+        let filler = Message::filler(epoch, config.retention, config.keep_snapshots);
+        let mut fence = vec![filler; config.max_in_flight.max(1)];
+        if let Some(first) = fence.first_mut() {
+            *first = mark;
+        }
+        self.lease.check()?;
+        let sent = Instant::now();
+        let seq = timeout(sink.ack_timeout(), sink.publish_all(&fence, tail))
             .await
             .map_err(|_| PublishError::Unavailable("no acknowledgement in time".to_owned()))??;
-        if seq == tail.next() {
-            Ok(seq)
-        } else {
-            Err(PublishError::Refused(format!("mark stored at {seq} behind {tail}")).into())
+        if seq.0 != tail.0 + fence.len() as u64 {
+            let text = format!("a fence behind {tail} ends at {seq}");
+            return Err(PublishError::Refused(text).into());
         }
+        stats.acknowledged(sent.elapsed());
+        self.proof.given();
+        Ok(seq)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::SystemTime;
-
     use crier_domain::log::Mark;
 
     use super::*;
@@ -274,7 +324,6 @@ mod tests {
         let mark = |epoch| LastMark {
             seq: Seq(1),
             epoch,
-            time: SystemTime::UNIX_EPOCH,
             mark: Mark {
                 retention_seconds: 1,
             },

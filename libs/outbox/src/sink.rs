@@ -1,7 +1,7 @@
 //! Where the relay's messages go: the log, as its stream's leader answers for it.
 
 use std::future::Future;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use crier_domain::log::{Mark, Message};
 use crier_domain::{CommunityId, Epoch, EventId, Seq, UserId};
@@ -43,10 +43,16 @@ pub struct LastMark {
     pub seq: Seq,
     /// Its epoch.
     pub epoch: Epoch,
-    /// When it was stored.
-    pub time: SystemTime,
     /// What it says.
     pub mark: Mark,
+}
+
+impl LastMark {
+    /// How long it promises that the log reaches back.
+    #[must_use]
+    pub fn retention(&self) -> Duration {
+        Duration::from_secs(self.mark.retention_seconds)
+    }
 }
 
 /// The log as the relay sees it. Reads are answered by the stream's leader, never by a replica that may
@@ -62,6 +68,14 @@ pub trait Sink: Send + Sync + 'static {
         message: &Message,
         expected_last: Seq,
     ) -> impl Future<Output = Result<Self::Ack, PublishError>> + Send;
+
+    /// Stores these messages, all of them or none, and without another between them, only if the log then ends with
+    /// `expected_last`. Gives the sequence of the last.
+    fn publish_all(
+        &self,
+        messages: &[Message],
+        expected_last: Seq,
+    ) -> impl Future<Output = Result<Seq, PublishError>> + Send;
 
     /// The last sequence of the log; [`Seq::ZERO`] for a new one.
     fn tail(&self) -> impl Future<Output = Result<Seq, ReadError>> + Send;
@@ -84,6 +98,9 @@ pub trait Sink: Send + Sync + 'static {
         user: UserId,
         below: Seq,
     ) -> impl Future<Output = Result<(), ReadError>> + Send;
+
+    /// Removes the marks before `below`.
+    fn purge_marks(&self, below: Seq) -> impl Future<Output = Result<(), ReadError>> + Send;
 
     /// How long an unanswered publish is waited for.
     fn ack_timeout(&self) -> Duration;

@@ -135,6 +135,15 @@ impl Sink for Stream {
         ack.map(Ack).map_err(publish_error)
     }
 
+    async fn publish_all(
+        &self,
+        messages: &[Message],
+        expected_last: Seq,
+    ) -> Result<Seq, PublishError> {
+        let stored = self.0.publish_all(messages, expected_last).await;
+        stored.map_err(publish_error)
+    }
+
     async fn tail(&self) -> Result<Seq, ReadError> {
         self.0.tail().await.map_err(read_error)
     }
@@ -167,7 +176,6 @@ impl Sink for Stream {
         Ok(last.map(|last| LastMark {
             seq: last.seq,
             epoch: last.epoch,
-            time: last.time,
             mark: last.mark,
         }))
     }
@@ -177,6 +185,10 @@ impl Sink for Stream {
             .purge_snapshots(user, below)
             .await
             .map_err(read_error)
+    }
+
+    async fn purge_marks(&self, below: Seq) -> Result<(), ReadError> {
+        self.0.purge_marks(below).await.map_err(read_error)
     }
 
     fn ack_timeout(&self) -> Duration {

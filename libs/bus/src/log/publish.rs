@@ -22,6 +22,7 @@ use futures::future::BoxFuture;
 use tokio::time::{Instant, timeout_at};
 
 use super::Log;
+use crate::connection::Link;
 use crate::error::{Outage, ServerError};
 
 /// How long an unanswered publish is waited for, from the moment it was handed over.
@@ -130,18 +131,67 @@ impl Log {
             .map_err(|error| self.not_sent(error))?;
         let answer = sent.into_future();
         let expected = expected_last.next();
-        Ok(Ack(Box::pin(async move {
-            let mut link = link;
-            tokio::select! {
-                biased;
-                answer = timeout_at(deadline, answer) => match answer {
-                    Ok(Ok(ack)) => accept(&ack, expected),
-                    Ok(Err(error)) => Err(refused(error)),
-                    Err(_) => Err(unavailable(Outage::NoAnswer(ACK_TIMEOUT))),
-                },
-                () = link.lost() => Err(unavailable(Outage::Lost)),
+        Ok(Ack(Box::pin(acknowledged(
+            link, deadline, answer, expected,
+        ))))
+    }
+
+    /// Stores these messages, all of them or none, and without another between them, if the log then ends with
+    /// `expected_last`. Gives the sequence of the last. At most a thousand, none with an id: the server's limits.
+    ///
+    /// # Errors
+    /// When they are not stored, as far as one knows.
+    pub async fn publish_all(
+        &self,
+        messages: &[Message],
+        expected_last: Seq,
+    ) -> Result<Seq, PublishError> {
+        let deadline = Instant::now() + ACK_TIMEOUT;
+        let link = self.bus.link().ok_or(unavailable(Outage::Disconnected))?;
+        let Some((last, others)) = messages.split_last() else {
+            return Ok(expected_last);
+        };
+        // Any id nobody else uses: that of an inbox is one.
+        let batch = self.bus.client().new_inbox();
+        let mut number = 0;
+        let mut in_batch = |message| {
+            number += 1;
+            let mut headers = plain_headers(message)?;
+            headers.insert(header::BATCH_ID, batch.as_str());
+            headers.insert(header::BATCH_SEQUENCE, HeaderValue::from(number));
+            if number == 1 {
+                let expected = HeaderValue::from(expected_last.0);
+                headers.insert(header::EXPECTED_LAST_SEQUENCE, expected);
             }
-        })))
+            Ok::<_, PublishError>(headers)
+        };
+        for message in others {
+            let headers = in_batch(message)?;
+            let (subject, payload) = (message.subject.to_string(), message.payload.clone());
+            let client = self.bus.client();
+            timeout_at(
+                deadline,
+                client.publish_with_headers(subject, headers, payload),
+            )
+            .await
+            .map_err(|_| unavailable(Outage::NoAnswer(ACK_TIMEOUT)))?
+            .map_err(|error| unavailable(Outage::client(error)))?;
+        }
+        let mut headers = in_batch(last)?;
+        headers.insert(header::BATCH_COMMIT, "1");
+        let publish = PublishMessage::build()
+            .headers(headers)
+            .payload(last.payload.clone());
+        let sending = self
+            .bus
+            .jetstream()
+            .send_publish(last.subject.to_string(), publish);
+        let sent = timeout_at(deadline, sending)
+            .await
+            .map_err(|_| unavailable(Outage::NoAnswer(ACK_TIMEOUT)))?
+            .map_err(|error| self.not_sent(error))?;
+        let expected = Seq(expected_last.0 + number);
+        acknowledged(link, deadline, sent.into_future(), expected).await
     }
 
     fn not_sent(&self, error: context::PublishError) -> PublishError {
@@ -155,19 +205,42 @@ impl Log {
     }
 }
 
+/// Waits for the answer: stored at `expected`, or why not.
+async fn acknowledged(
+    mut link: Link,
+    deadline: Instant,
+    answer: impl Future<Output = Result<PublishAck, context::PublishError>>,
+    expected: Seq,
+) -> Result<Seq, PublishError> {
+    tokio::select! {
+        biased;
+        answer = timeout_at(deadline, answer) => match answer {
+            Ok(Ok(ack)) => accept(&ack, expected),
+            Ok(Err(error)) => Err(refused(error)),
+            Err(_) => Err(unavailable(Outage::NoAnswer(ACK_TIMEOUT))),
+        },
+        () = link.lost() => Err(unavailable(Outage::Lost)),
+    }
+}
+
 const fn unavailable(outage: Outage) -> PublishError {
     PublishError::Unavailable(outage)
 }
 
 fn headers(message: &Message, expected_last: Seq) -> Result<HeaderMap, PublishError> {
+    let mut headers = plain_headers(message)?;
+    let expected = HeaderValue::from(expected_last.0);
+    headers.insert(header::EXPECTED_LAST_SEQUENCE, expected);
+    Ok(headers)
+}
+
+fn plain_headers(message: &Message) -> Result<HeaderMap, PublishError> {
     let mut headers = HeaderMap::new();
     for (name, value) in &message.headers {
         let value = HeaderValue::from_str(value)
             .map_err(|_| PublishError::Rejected(Rejection::Header(name)))?;
         headers.insert(*name, value);
     }
-    let expected = HeaderValue::from(expected_last.0);
-    headers.insert(header::EXPECTED_LAST_SEQUENCE, expected);
     Ok(headers)
 }
 

@@ -179,6 +179,7 @@ fn mended(found: &Config, config: &LogConfig) -> Config {
         duplicate_window: config.duplicate_window,
         allow_rollup: false,
         allow_direct: true,
+        allow_atomic_publish: true,
         allow_message_ttl: true,
         subject_delete_marker_ttl: None,
         subject_transform: None,

@@ -1,11 +1,11 @@
 //! A relay's connection to the log in memory, and what can go wrong on it.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use crier_domain::log::{Mark, Message};
-use crier_domain::{CommunityId, Seq, UserId};
+use crier_domain::log::Message;
+use crier_domain::{CommunityId, Seq, Subject, UserId};
 use crier_outbox::sink::{Found, LastMark, PublishError, ReadError, Sink};
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -40,10 +40,8 @@ pub(crate) enum Fate {
 }
 
 struct Sent {
-    message: Message,
+    messages: Vec<Message>,
     expected: Seq,
-    publish: usize,
-    behind: Option<usize>,
     arrives: Instant,
     fate: Fate,
     answer: oneshot::Sender<Result<Seq, PublishError>>,
@@ -56,8 +54,6 @@ pub(crate) struct Connection {
     /// Publishes wait for earlier acknowledgements beyond this many.
     window: usize,
     open: Arc<AtomicUsize>,
-    /// The last publish, and what it expected.
-    last: Mutex<Option<(usize, Seq)>>,
     pub(crate) ack_timeout: Duration,
 }
 
@@ -71,13 +67,62 @@ impl Connection {
             line,
             window: usize::MAX,
             open: Arc::default(),
-            last: Mutex::default(),
             ack_timeout: Duration::from_secs(5),
         }
     }
 
     pub(crate) fn with_window(self, window: usize) -> Self {
         Self { window, ..self }
+    }
+
+    /// Messages that are stored together count as one on its way.
+    async fn send(
+        &self,
+        messages: Vec<Message>,
+        expected: Seq,
+    ) -> Result<BoxFuture<'static, Result<Seq, PublishError>>, PublishError> {
+        let fate = {
+            let mut state = self.log.0.lock().unwrap();
+            if state.away {
+                return Err(PublishError::Unavailable("no responders".to_owned()));
+            }
+            state.fates.pop_front().unwrap_or(Fate::Fine(0))
+        };
+        let mut latency = Duration::from_micros(100);
+        match fate {
+            Fate::NoResponders => {
+                return Err(PublishError::Unavailable("no responders".to_owned()));
+            }
+            Fate::HeldBack(ms) => sleep(Duration::from_millis(ms)).await,
+            // The clock jumps within one poll, before any timer can tell.
+            Fate::StandsStill(ms) => {
+                let _ = advance(Duration::from_millis(ms)).now_or_never();
+            }
+            Fate::Fine(ms) => latency += Duration::from_millis(ms),
+            _ => {}
+        }
+        while self.open.load(Ordering::Relaxed) >= self.window {
+            sleep(Duration::from_micros(50)).await;
+        }
+        let bytes = messages.last().map_or(0, |last| last.payload.len());
+        let on_its_way = OnItsWay::new(self, bytes);
+        let (answer, answered) = oneshot::channel();
+        let sent = Sent {
+            messages,
+            expected,
+            arrives: Instant::now() + latency,
+            fate,
+            answer,
+        };
+        self.line
+            .send(sent)
+            .expect("carried for as long as the relay runs");
+        let ack = async move {
+            let answer = answered.await;
+            drop(on_its_way);
+            answer.unwrap_or_else(|_| Err(PublishError::Unavailable("closed".to_owned())))
+        };
+        Ok(ack.boxed())
     }
 
     async fn readable(&self) -> Result<(), ReadError> {
@@ -102,13 +147,9 @@ async fn carry(log: Log, mut sent: mpsc::UnboundedReceiver<Sent>, mut held: watc
         }
         let log = log.clone();
         let Sent {
-            message,
-            expected,
-            publish,
-            behind,
-            ..
+            messages, expected, ..
         } = next;
-        let arrive = || log.arrive_behind(message, expected, publish, behind);
+        let arrive = || log.arrive(messages, expected);
         let keep = |answer| Box::leak(Box::new(answer));
         match next.fate {
             Fate::Dropped => {
@@ -180,58 +221,11 @@ impl Sink for Connection {
     type Ack = BoxFuture<'static, Result<Seq, PublishError>>;
 
     async fn publish(&self, message: &Message, expected: Seq) -> Result<Self::Ack, PublishError> {
-        let fate = {
-            let mut state = self.log.0.lock().unwrap();
-            if state.away {
-                return Err(PublishError::Unavailable("no responders".to_owned()));
-            }
-            state.fates.pop_front().unwrap_or(Fate::Fine(0))
-        };
-        let mut latency = Duration::from_micros(100);
-        match fate {
-            Fate::NoResponders => {
-                return Err(PublishError::Unavailable("no responders".to_owned()));
-            }
-            Fate::HeldBack(ms) => sleep(Duration::from_millis(ms)).await,
-            // The clock jumps within one poll, before any timer can tell.
-            Fate::StandsStill(ms) => {
-                let _ = advance(Duration::from_millis(ms)).now_or_never();
-            }
-            Fate::Fine(ms) => latency += Duration::from_millis(ms),
-            _ => {}
-        }
-        while self.open.load(Ordering::Relaxed) >= self.window {
-            sleep(Duration::from_micros(50)).await;
-        }
-        let publish = {
-            let mut state = self.log.0.lock().unwrap();
-            state.publishes += 1;
-            state.publishes
-        };
-        let last = self.last.lock().unwrap().replace((publish, expected));
-        let behind = last
-            .filter(|(_, before)| before.next() == expected)
-            .map(|(id, _)| id);
-        let on_its_way = OnItsWay::new(self, message.payload.len());
-        let (answer, answered) = oneshot::channel();
-        let sent = Sent {
-            message: message.clone(),
-            expected,
-            publish,
-            behind,
-            arrives: Instant::now() + latency,
-            fate,
-            answer,
-        };
-        self.line
-            .send(sent)
-            .expect("carried for as long as the relay runs");
-        let ack = async move {
-            let answer = answered.await;
-            drop(on_its_way);
-            answer.unwrap_or_else(|_| Err(PublishError::Unavailable("closed".to_owned())))
-        };
-        Ok(ack.boxed())
+        self.send(vec![message.clone()], expected).await
+    }
+
+    async fn publish_all(&self, messages: &[Message], expected: Seq) -> Result<Seq, PublishError> {
+        self.send(messages.to_vec(), expected).await?.await
     }
 
     async fn tail(&self) -> Result<Seq, ReadError> {
@@ -242,11 +236,7 @@ impl Sink for Connection {
 
     async fn read(&self, seq: Seq) -> Result<Option<Found>, ReadError> {
         self.readable().await?;
-        let found = self
-            .log
-            .entries()
-            .into_iter()
-            .find(|entry| entry.seq == seq);
+        let found = self.log.all().into_iter().find(|entry| entry.seq == seq);
         Ok(found.map(|entry| Found {
             epoch: Some(entry.epoch()),
             event: entry.event_id(),
@@ -273,13 +263,10 @@ impl Sink for Connection {
         if hidden {
             return Ok(None);
         }
-        Ok(self.log.marks().last().map(|entry| LastMark {
+        Ok(self.log.last_mark().map(|entry| LastMark {
             seq: entry.seq,
             epoch: entry.epoch(),
-            time: SystemTime::now() - entry.at.elapsed(),
-            mark: Mark {
-                retention_seconds: 1,
-            },
+            mark: serde_json::from_slice(&entry.message.payload).unwrap(),
         }))
     }
 
@@ -289,6 +276,14 @@ impl Sink for Connection {
         let old = |entry: &Entry| entry.user() == Some(user) && entry.seq < below;
         state.entries.retain(|entry| !old(entry));
         state.purges.push((user, below));
+        Ok(())
+    }
+
+    async fn purge_marks(&self, below: Seq) -> Result<(), ReadError> {
+        self.readable().await?;
+        let mut state = self.log.0.lock().unwrap();
+        let old = |entry: &Entry| entry.message.subject == Subject::Mark && entry.seq < below;
+        state.entries.retain(|entry| !old(entry));
         Ok(())
     }
 

@@ -44,7 +44,7 @@ async fn an_epoch_is_recorded_before_it_is_used() {
 
 #[tokio::test(start_paused = true)]
 async fn a_log_that_lost_its_end_gets_an_epoch_and_what_it_lost() {
-    for tail in [0, 1, 5, 10] {
+    for tail in [0, 1, 256, 260, 265] {
         let world = World::leading().await;
         world.events(10, &[45, 46]);
         world.all_sent().await;
@@ -97,7 +97,7 @@ async fn of_what_was_lost_only_events_are_sent_again() {
     world.user_in(8, 46);
     world.events(4, &[45]);
     world.all_sent().await;
-    world.log.lose_after(Seq(1));
+    world.log.lose_after(Seq(256));
     world.db.want_snapshot(7);
     world.wake();
     world.all_sent().await;
@@ -120,7 +120,7 @@ async fn what_survived_is_known_below_the_marks_of_epochs_that_were_not_recorded
     let world = World::leading().await;
     world.events(10, &[45, 46]);
     world.all_sent().await;
-    world.log.lose_after(Seq(5));
+    world.log.lose_after(Seq(260));
     // The event finds the loss; each mark after it is stored, and its acknowledgement lost.
     world
         .log
@@ -128,7 +128,12 @@ async fn what_survived_is_known_below_the_marks_of_epochs_that_were_not_recorded
     world.event(45);
     world.all_sent().await;
     world.check_events();
-    assert_eq!(world.log.marks().len(), 5);
+    let ever = world.log.ever();
+    let marks = ever.iter().filter(|entry| entry.is_mark()).count();
+    assert_eq!(
+        marks, 5,
+        "one of the old epoch, three of none, one of the new"
+    );
     assert_eq!(world.log.events().len(), 11);
 }
 
@@ -165,7 +170,7 @@ async fn an_answer_out_of_date_begins_no_epoch() {
         world.settled().await;
     }
     assert_eq!(world.relays[0].stats.epochs.get(), 1);
-    assert_eq!(world.log.marks().len(), 1);
+    assert_eq!(world.log.epochs().len(), 1);
     assert_eq!(world.log.events().len(), 13, "nothing is sent again");
 }
 
@@ -178,7 +183,7 @@ async fn a_mark_missing_from_one_answer_begins_no_epoch() {
     world.event(45);
     world.settled().await;
     assert_eq!(world.relays[0].stats.epochs.get(), 1);
-    assert_eq!(world.log.marks().len(), 1);
+    assert_eq!(world.log.epochs().len(), 1);
 }
 
 /// However often the log's leader is asked: one that was replaced and doesn't know it can't have the mark stored.
@@ -195,7 +200,7 @@ async fn answers_out_of_date_begin_none_for_the_mark_is_refused() {
     world.settled().await;
     let stats = &world.relays[0].stats;
     assert_eq!((stats.epochs.get(), stats.refused.get()), (1, 1));
-    assert_eq!(world.log.marks().len(), 1);
+    assert_eq!(world.log.epochs().len(), 1);
     assert_eq!(world.log.events().len(), 11, "nothing is sent again");
     let asked = world.relays[0].stats.resyncs.get();
     assert!(
@@ -213,11 +218,71 @@ async fn an_epoch_that_began_and_was_not_recorded_is_followed_by_another() {
     world.relays[0].end().await;
     // A leader began an epoch in the lost log, and died before it wrote that down.
     let end = world.log.tail();
-    let mark = crier_domain::log::Message::mark(crier_domain::Epoch::random(), ms(1_000));
-    world.log.arrive(mark, end).unwrap();
+    let retention = world.config.retention;
+    let mark = crier_domain::log::Message::mark(crier_domain::Epoch::random(), retention);
+    world.log.arrive(vec![mark], end).unwrap();
     world.start();
     world.event(45);
     world.settled_in_two_epochs(position.epoch).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retention_made_shorter_begins_an_epoch_and_takes_the_old_marks_away() {
+    let mut world = World::leading().await;
+    sleep(ms(3 * 60_000)).await;
+    world.events(10, &[45]);
+    world.all_sent().await;
+    // Stored, and not marked: recognised all the same.
+    world.db.fates("mark_sent", [DbFate::Hangs]);
+    world.event(45);
+    world
+        .until("the event", |world| world.log.events().len() == 11)
+        .await;
+    world.relays[0].kill();
+    let old = world.db.position().unwrap();
+    let longer = world.config.retention;
+    for (retention, is_another) in [
+        (longer, false),
+        (longer / 2, true),
+        (longer / 2, false),
+        (longer, false),
+    ] {
+        world.config.retention = retention;
+        let relay = world.start();
+        world.event(45);
+        world.all_sent().await;
+        world.check_events();
+        world.relays[relay].end().await;
+        assert_eq!(
+            world.relays[relay].stats.epochs.get(),
+            u64::from(is_another),
+            "{retention:?}"
+        );
+    }
+    let position = world.db.position().unwrap();
+    assert_ne!(position.epoch, old.epoch);
+    for mark in world.log.marks() {
+        assert_eq!(mark.epoch(), position.epoch, "the old ones are gone");
+    }
+    assert_eq!(
+        world.log.events().len(),
+        15,
+        "nothing is lost, so nothing comes again"
+    );
+}
+
+/// A log whose marks say less than it holds only tells clients to fetch what they needn't.
+#[tokio::test(start_paused = true)]
+async fn a_retention_made_longer_begins_none() {
+    let mut world = World::leading().await;
+    world.event(45);
+    world.all_sent().await;
+    world.relays[0].end().await;
+    world.config.retention *= 2;
+    world.start();
+    world.event(45);
+    world.settled().await;
+    assert_eq!(world.relays[1].stats.epochs.get(), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -227,11 +292,12 @@ async fn purges_of_the_old_epoch_do_not_reach_into_the_new() {
     world.all_sent().await;
     world.user(7);
     world.all_sent().await;
+    let old = world.log.of_user(7)[0].seq;
     sleep(ms(120_000)).await;
     world.log.lose_after(Seq(0));
     world.user(7);
     world.all_sent().await;
-    assert!(world.log.of_user(7)[0].seq < Seq(5));
+    assert!(world.log.of_user(7)[0].seq < old);
     sleep(ms(30 * 60_000)).await;
     assert_eq!(
         world.log.of_user(7).len(),

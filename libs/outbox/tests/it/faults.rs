@@ -1,6 +1,7 @@
 //! Whatever goes wrong, in whatever order: each event once, in order, linked, behind the snapshots it
 //! must not overtake.
 
+use crier_domain::Seq;
 use proptest::prelude::*;
 use tokio::time::{Instant, sleep};
 
@@ -29,6 +30,8 @@ enum Step {
     Restarted {
         relay: usize,
     },
+    /// The log comes back without so many of its last messages.
+    Loses(u64),
 }
 
 fn publish_fate() -> impl Strategy<Value = Fate> {
@@ -74,11 +77,16 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-async fn play(steps: Vec<Step>, relays: usize, batch: usize, window: usize) {
+/// `window` is the most messages on their way; ids that come twice are recognised or, with `forgets`, never.
+async fn play(steps: Vec<Step>, relays: usize, batch: usize, window: usize, forgets: bool) {
     let mut world = World::new();
+    if forgets {
+        world.log.recognise_ids_for(ms(0));
+    }
     world.config.batch = batch;
     world.config.max_in_flight = window;
     let mut alive: Vec<usize> = (0..relays).map(|_| world.start()).collect();
+    let mut has_lost = false;
     for step in steps {
         match step {
             Step::Event { community, long } => {
@@ -109,12 +117,25 @@ async fn play(steps: Vec<Step>, relays: usize, batch: usize, window: usize) {
                 sleep(ms(millis)).await;
                 world.relays[relay].go_on();
             }
+            Step::Loses(messages) => {
+                let tail = world.log.tail().0.saturating_sub(messages);
+                world.log.lose_after(Seq(tail));
+                has_lost = true;
+            }
             Step::Restarted { relay } => {
                 let slot = relay % relays;
                 world.relays[alive[slot]].kill();
                 alive[slot] = world.start();
             }
         }
+    }
+    if has_lost {
+        // The next mark finds it, if nothing else does.
+        world
+            .until("all in the log", |w| w.db.all_sent() && w.lacks().is_none())
+            .await;
+        world.check_events();
+        return;
     }
     world.settled().await;
     // Whatever was still on its way has arrived or will not.
@@ -130,13 +151,31 @@ fn run(play: impl Future<Output = ()>) {
 
 proptest! {
     #[test]
-    fn one_relay(steps in prop::collection::vec(step(), 1..60), batch in 2usize..20, window in 1usize..20) {
-        run(play(steps, 1, batch, window));
+    fn one_relay(
+        steps in prop::collection::vec(step(), 1..60), batch in 2usize..20, window in 1usize..20, forgets: bool,
+    ) {
+        run(play(steps, 1, batch, window, forgets));
     }
 
     #[test]
-    fn two_relays(steps in prop::collection::vec(step(), 1..60), batch in 2usize..20, window in 1usize..20) {
-        run(play(steps, 2, batch, window));
+    fn two_relays(
+        steps in prop::collection::vec(step(), 1..60), batch in 2usize..20, window in 1usize..20, forgets: bool,
+    ) {
+        run(play(steps, 2, batch, window, forgets));
+    }
+}
+
+fn step_or_loss() -> impl Strategy<Value = Step> {
+    prop_oneof![20 => step(), 1 => (0u64..100).prop_map(Step::Loses)]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// With a fence longer than what is lost and on its way together.
+    #[test]
+    fn a_log_that_loses_its_end(steps in prop::collection::vec(step_or_loss(), 1..60), batch in 2usize..20) {
+        run(play(steps, 2, batch, 200, true));
     }
 }
 

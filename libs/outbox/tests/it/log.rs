@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use crier_domain::log::{Head, Message, header, read};
 use crier_domain::{Epoch, EventId, Seq, Subject, UserId};
@@ -14,8 +15,6 @@ use crate::connection::Fate;
 #[derive(Debug, Clone)]
 pub(crate) struct Entry {
     pub(crate) seq: Seq,
-    /// Which publish it was, of all that ever were.
-    publish: usize,
     pub(crate) message: Message,
     pub(crate) at: Instant,
 }
@@ -28,6 +27,15 @@ impl Entry {
     pub(crate) fn head(&self) -> (Epoch, Head) {
         let subject = self.message.subject.to_string();
         read(&subject, |name| self.message.header(name)).expect("a message of ours")
+    }
+
+    fn is_filler(&self) -> bool {
+        let is_mark = self.message.subject == Subject::Mark;
+        is_mark && self.message.header(header::TTL) == Some("600s")
+    }
+
+    pub(crate) fn is_mark(&self) -> bool {
+        self.message.subject == Subject::Mark && !self.is_filler()
     }
 
     pub(crate) fn event(&self) -> Option<crier_domain::log::EventHead> {
@@ -55,7 +63,9 @@ pub(crate) struct State {
     pub(crate) tail: u64,
     /// What was ever stored, whatever became of it.
     pub(crate) ever: Vec<Entry>,
-    pub(crate) ids: HashMap<String, Seq>,
+    /// Message ids, where they stand and since when.
+    pub(crate) ids: HashMap<String, (Seq, Instant)>,
+    duplicate_window: Duration,
     pub(crate) fates: VecDeque<Fate>,
     /// Answers to `tail` that are out of date.
     pub(crate) stale_tails: VecDeque<Seq>,
@@ -67,7 +77,6 @@ pub(crate) struct State {
     pub(crate) in_flight: (usize, usize),
     pub(crate) most_in_flight: (usize, usize),
     pub(crate) purges: Vec<(UserId, Seq)>,
-    pub(crate) publishes: usize,
 }
 
 #[derive(Clone, Default)]
@@ -76,12 +85,28 @@ pub(crate) struct Log(pub(crate) Arc<Mutex<State>>);
 impl Log {
     pub(crate) fn new() -> Self {
         let log = Self::default();
-        log.0.lock().unwrap().longest_payload = 1_000;
+        {
+            let mut state = log.0.lock().unwrap();
+            state.longest_payload = 1_000;
+            state.duplicate_window = Duration::from_mins(2);
+        }
         log
     }
 
+    /// Everything but the fillers of fences, which only take sequences.
     pub(crate) fn entries(&self) -> Vec<Entry> {
+        let mut entries = self.all();
+        entries.retain(|entry| !entry.is_filler());
+        entries
+    }
+
+    pub(crate) fn all(&self) -> Vec<Entry> {
         self.0.lock().unwrap().entries.clone()
+    }
+
+    /// For how long a message id that comes twice is recognised.
+    pub(crate) fn recognise_ids_for(&self, window: Duration) {
+        self.0.lock().unwrap().duplicate_window = window;
     }
 
     pub(crate) fn ever(&self) -> Vec<Entry> {
@@ -94,8 +119,21 @@ impl Log {
 
     pub(crate) fn marks(&self) -> Vec<Entry> {
         let mut marks = self.entries();
-        marks.retain(|entry| entry.message.subject == Subject::Mark);
+        marks.retain(Entry::is_mark);
         marks
+    }
+
+    /// The epochs of all that is there, as they follow each other.
+    pub(crate) fn epochs(&self) -> Vec<Epoch> {
+        let mut epochs: Vec<Epoch> = self.all().iter().map(Entry::epoch).collect();
+        epochs.dedup();
+        epochs
+    }
+
+    /// Fillers are marks too.
+    pub(crate) fn last_mark(&self) -> Option<Entry> {
+        let is_mark = |entry: &Entry| entry.message.subject == Subject::Mark;
+        self.all().into_iter().rfind(is_mark)
     }
 
     pub(crate) fn events(&self) -> Vec<Entry> {
@@ -136,7 +174,7 @@ impl Log {
     pub(crate) fn lose_after(&self, tail: Seq) {
         let mut state = self.0.lock().unwrap();
         state.entries.retain(|entry| entry.seq <= tail);
-        state.ids.retain(|_, seq| *seq <= tail);
+        state.ids.retain(|_, (seq, _)| *seq <= tail);
         state.tail = tail.0;
     }
 
@@ -157,58 +195,55 @@ impl Log {
         self.0.lock().unwrap().purges.clone()
     }
 
-    /// A message of nobody's reaches the stream's leader.
-    pub(crate) fn arrive(&self, message: Message, expected: Seq) -> Result<Seq, PublishError> {
-        self.arrive_behind(message, expected, 0, None)
-    }
-
-    /// A message reaches the stream's leader. `behind` is the publish whose message it was sent behind.
-    ///
-    /// Here the log is kinder than a real one: a message that was late for seconds is refused when the
-    /// sequence is the expected one but another message stands there. A real log stores it, out of the
-    /// order of rows (the crate's documentation names this limit).
-    pub(crate) fn arrive_behind(
+    /// Messages that are stored together reach the stream's leader, who stores them if the log ends with the expected
+    /// sequence, whatever stands there. Gives the sequence of the last.
+    pub(crate) fn arrive(
         &self,
-        message: Message,
+        messages: Vec<Message>,
         expected: Seq,
-        publish: usize,
-        behind: Option<usize>,
     ) -> Result<Seq, PublishError> {
         let mut state = self.0.lock().unwrap();
         if state.away {
             return Err(PublishError::Unavailable("away".to_owned()));
         }
-        if message.payload.len() > state.longest_payload {
+        let longest = state.longest_payload;
+        if messages
+            .iter()
+            .any(|message| message.payload.len() > longest)
+        {
             return Err(PublishError::Rejected(
                 "message size exceeds maximum".to_owned(),
             ));
         }
-        let id = message.header(header::MSG_ID).map(str::to_owned);
         // As the server does it: a duplicate is told before the sequence is looked at.
-        if let Some(seq) = id.as_ref().and_then(|id| state.ids.get(id)) {
-            return Ok(*seq);
+        let window = state.duplicate_window;
+        state.ids.retain(|_, (_, at)| at.elapsed() < window);
+        let ids = messages
+            .iter()
+            .filter_map(|message| message.header(header::MSG_ID));
+        for id in ids {
+            if let Some((seq, _)) = state.ids.get(id) {
+                return Ok(*seq);
+            }
         }
         if expected.0 != state.tail {
             let text = format!("wrong last sequence: {}", state.tail);
             return Err(PublishError::Refused(text));
         }
-        let last = state.entries.last().map(|entry| entry.publish);
-        if behind.is_some() && behind != last {
-            return Err(PublishError::Refused("behind another".to_owned()));
+        for message in messages {
+            state.tail += 1;
+            let seq = Seq(state.tail);
+            if let Some(id) = message.header(header::MSG_ID) {
+                state.ids.insert(id.to_owned(), (seq, Instant::now()));
+            }
+            let entry = Entry {
+                seq,
+                message,
+                at: Instant::now(),
+            };
+            state.entries.push(entry.clone());
+            state.ever.push(entry);
         }
-        state.tail += 1;
-        let seq = Seq(state.tail);
-        let entry = Entry {
-            seq,
-            publish,
-            message,
-            at: Instant::now(),
-        };
-        state.entries.push(entry.clone());
-        state.ever.push(entry);
-        if let Some(id) = id {
-            state.ids.insert(id, seq);
-        }
-        Ok(seq)
+        Ok(Seq(state.tail))
     }
 }

@@ -266,24 +266,20 @@ async fn marks_come_once_a_minute_and_move_the_position() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_new_leader_marks_only_when_the_last_mark_is_old() {
+async fn a_new_leader_begins_with_a_fence_and_marks_a_minute_after_it() {
     let mut world = World::leading().await;
+    let length = world.config.max_in_flight as u64;
+    assert_eq!(world.log.tail().0, length, "so does the first epoch");
     sleep(ms(20_000)).await;
     world.relays[0].end().await;
     world.start();
-    sleep(ms(35_000)).await;
-    assert_eq!(world.log.marks().len(), 1);
+    sleep(ms(55_000)).await;
+    assert_eq!(world.log.tail().0, 2 * length);
+    assert_eq!(world.log.marks().len(), 2);
     sleep(ms(10_000)).await;
-    assert_eq!(
-        world.log.marks().len(),
-        2,
-        "a minute after the last leader's"
-    );
-    world.relays[1].end().await;
-    sleep(ms(90_000)).await;
-    world.start();
-    sleep(ms(3_000)).await;
-    assert_eq!(world.log.marks().len(), 3, "at once");
+    assert_eq!(world.log.tail().0, 2 * length + 1);
+    assert_eq!(world.log.marks().len(), 3);
+    assert_eq!(world.db.position().unwrap().seq, world.log.tail());
 }
 
 #[tokio::test(start_paused = true)]

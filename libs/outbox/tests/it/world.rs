@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crier_domain::{CommunityId, EventId, Seq, Snapshot, UserId};
+use crier_domain::{CommunityId, EventId, OutboxId, Seq, Snapshot, UserId};
 use crier_outbox::source::{Change, Term};
 use crier_outbox::{Leadership, Relay, RelayConfig, Stats};
 use tokio::sync::{Notify, watch};
@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::connection::Connection;
 use crate::db::Db;
-use crate::log::Log;
+use crate::log::{Entry, Log};
 
 pub(crate) const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
@@ -197,18 +197,19 @@ impl World {
                 panic!("{key:?} stands at {before} and {}", entry.seq);
             }
         }
-        let events: HashSet<EventId> = seen.keys().map(|(_, id)| *id).collect();
+        assert_eq!(self.lacks(), None, "a row that is not in the log");
+    }
+
+    /// A row whose event is not in the log.
+    pub(crate) fn lacks(&self) -> Option<OutboxId> {
+        let events = self.log.events();
+        let events: HashSet<EventId> = events.iter().filter_map(Entry::event_id).collect();
         self.db.with(|state| {
-            for stored in state.rows.values() {
-                if let Some(id) = stored.event() {
-                    assert!(
-                        events.contains(&id),
-                        "row {} is not in the log",
-                        stored.row.id
-                    );
-                }
-            }
-        });
+            let mut rows = state.rows.values();
+            let lacks = |id: EventId| !events.contains(&id);
+            let row = rows.find(|stored| stored.event().is_some_and(lacks))?;
+            Some(row.row.id)
+        })
     }
 
     /// Per community: each linked to the one before, and within an epoch in the order of rows.
