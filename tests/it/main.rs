@@ -2,7 +2,7 @@
 //!
 //! | module | shows |
 //! |---|---|
-//! | [`world`], [`people`], [`stream`], [`source`], [`fleet`] | the harness: a system of one's own, people in it, what their browsers receive, plain EventSources that come back, and the binary as processes |
+//! | [`world`], [`people`], [`stream`], [`source`], [`log`], [`fleet`] | the harness: a system of one's own, people in it, what their browsers receive, plain EventSources that come back, the whole log, and the binary as processes |
 //! | [`scenarios`] | the three scenarios of the system that Crier replaces, over two gateways |
 //! | [`outside`] | events of an application beside Crier: each audience gets its own, once, as it was written |
 //! | [`removal`] | who is removed gets nothing more |
@@ -11,6 +11,8 @@
 //! | [`interest`] | a gateway without a member has no subscription |
 //! | [`outage`] | writes go on while NATS is away; wake-ups need no sweep |
 //! | [`cluster`] | three nats-servers: the log's leader killed, stopped, all restarted, one after the other and at once |
+//! | [`epoch`] | the log cut short, purged, removed: what it lost comes again |
+//! | [`relay`] | two API services: the one that leads killed, or stopped with messages on their way |
 //! | [`chaos`] | three seeds of the fault campaign |
 //! | [`lists`] | who fetches a list and streams from its `last_event_id` misses nothing |
 //! | [`auth`] | forged, expired and foreign tokens; tickets, cookies and their pages |
@@ -32,15 +34,18 @@
 mod auth;
 mod chaos;
 mod cluster;
+mod epoch;
 mod fleet;
 mod interest;
 mod lists;
+mod log;
 mod order;
 mod outage;
 mod outside;
 mod page;
 mod people;
 mod permissions;
+mod relay;
 mod removal;
 mod resume;
 mod scenarios;

@@ -1,6 +1,7 @@
 //! A plain EventSource as browsers have it: it comes back by itself with its last id, after the time it was told,
 //! and only a status other than 200 ends it for good.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -26,7 +27,8 @@ pub(crate) struct Seen {
     pub(crate) attempts: Vec<Attempt>,
     /// The events, in the order they came over all connections.
     pub(crate) events: Vec<Value>,
-    pub(crate) resets: usize,
+    /// After how many of them it was told each `reset`.
+    pub(crate) resets: Vec<usize>,
     /// The connection that is open has said `ready`.
     pub(crate) is_ready: bool,
     /// The status that ended it for good.
@@ -34,6 +36,23 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
+    /// Whether a comment with this text has come.
+    pub(crate) fn has(&self, text: &str) -> bool {
+        let mut events = self.events.iter();
+        events.any(|event| event["data"]["comment"]["content"] == text)
+    }
+
+    /// No event came twice without a `reset` between.
+    pub(crate) fn assert_once(&self) {
+        let mut ids = HashSet::new();
+        for (number, event) in self.events.iter().enumerate() {
+            if self.resets.contains(&number) {
+                ids.clear();
+            }
+            assert!(ids.insert(event["event_id"].as_str()), "twice: {event}");
+        }
+    }
+
     /// Why its streams have ended.
     pub(crate) fn byes(&self) -> Vec<&str> {
         let byes = self.attempts.iter();
@@ -148,7 +167,10 @@ impl Run {
         match frame.event.as_deref() {
             None if frame.data.is_some() => seen.events.push(frame.json()),
             Some("ready") => seen.is_ready = true,
-            Some("reset") => seen.resets += 1,
+            Some("reset") => {
+                let events = seen.events.len();
+                seen.resets.push(events);
+            }
             Some("bye") => {
                 let reason = frame.json()["reason"].as_str().unwrap().to_owned();
                 seen.attempts.last_mut().unwrap().bye = Some((reason, retry));

@@ -26,6 +26,9 @@ pub(crate) const SECRET: &str = "a secret that only the tests of this repository
 /// The page that may open streams from another origin.
 pub(crate) const PAGE: &str = "http://page.test";
 
+/// How long the log keeps events.
+pub(crate) const RETENTION: Duration = Duration::from_hours(72);
+
 /// Where the data are.
 pub(crate) enum Database {
     Sqlite(TempDir),
@@ -52,6 +55,8 @@ pub(crate) struct Options {
     pub(crate) dedicated: bool,
     /// How often the outbox is looked at though nobody called.
     pub(crate) sweep: Option<Duration>,
+    /// How long the log keeps events, if not 72 hours.
+    pub(crate) retention: Option<Duration>,
     /// Changes to the gateways' settings.
     pub(crate) gateway: Option<fn(&mut GatewayConfig)>,
     /// Three nats-servers that keep the log three times, instead of one.
@@ -179,6 +184,15 @@ impl World {
         (&mut gateway.task).await.unwrap().unwrap();
     }
 
+    /// Starts the API service again, with this retention. It has another address then.
+    pub(crate) async fn restart_api(&mut self, retention: Duration) {
+        self.api.stop.cancel();
+        (&mut self.api.task).await.unwrap().unwrap();
+        self.options.retention = Some(retention);
+        let config = api_config(&self.database, &self.nats, &self.keys, &self.options);
+        self.api = start_api(&config).await;
+    }
+
     /// The PostgreSQL that may be killed.
     pub(crate) fn database(&self) -> &DedicatedPostgres {
         match &self.database {
@@ -193,6 +207,11 @@ impl World {
             Nats::One(nats) => nats,
             Nats::Cluster(_) => panic!("there are three"),
         }
+    }
+
+    /// How a client of the log connects.
+    pub(crate) fn nats_config(&self) -> NatsConfig {
+        self.nats.config(None)
     }
 
     /// The three nats-servers.
@@ -314,7 +333,7 @@ fn api_config(database: &Database, nats: &Nats, keys: &str, options: &Options) -
         },
         relay: RelayGroup {
             replicas: if options.cluster { 3 } else { 1 },
-            retention: Duration::from_secs(72 * 3600).into(),
+            retention: options.retention.unwrap_or(RETENTION).into(),
             sweep: options.sweep.unwrap_or(Duration::from_secs(1)).into(),
         },
         limits: LimitsConfig::none(),

@@ -1,6 +1,7 @@
 //! A way to NATS that can be broken, between one process and the server.
 
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -9,6 +10,8 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+
+use crate::wait_for;
 
 /// How the way is.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -29,6 +32,8 @@ pub enum Way {
 pub struct Proxy {
     address: SocketAddr,
     way: watch::Sender<Way>,
+    /// What clients have sent since it was frozen, as far as it has come here.
+    held: Arc<Mutex<String>>,
     task: JoinHandle<()>,
 }
 
@@ -41,12 +46,19 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("the port's number");
         let (way, seen) = watch::channel(Way::Open);
+        let held = Arc::default();
+        let holds = Arc::clone(&held);
         let task = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(carry(client, server, seen.clone()));
+                tokio::spawn(carry(client, server, seen.clone(), Arc::clone(&holds)));
             }
         });
-        Self { address, way, task }
+        Self {
+            address,
+            way,
+            held,
+            task,
+        }
     }
 
     /// Where clients connect: `nats://127.0.0.1:40123`.
@@ -56,7 +68,21 @@ impl Proxy {
 
     /// From now on the way is so.
     pub fn set(&self, way: Way) {
+        self.held().clear();
         self.way.send_replace(way);
+    }
+
+    /// Waits until a client has sent this, and it is held back because the way is frozen.
+    ///
+    /// # Panics
+    /// When that does not happen within [`DEADLINE`](crate::DEADLINE).
+    pub async fn holds(&self, text: &str) {
+        let what = format!("{text:?} to be held back");
+        wait_for(&what, async || self.held().contains(text).then_some(())).await;
+    }
+
+    fn held(&self) -> MutexGuard<'_, String> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -68,7 +94,12 @@ impl Drop for Proxy {
     }
 }
 
-async fn carry(client: TcpStream, server: SocketAddr, mut way: watch::Receiver<Way>) {
+async fn carry(
+    client: TcpStream,
+    server: SocketAddr,
+    mut way: watch::Receiver<Way>,
+    held: Arc<Mutex<String>>,
+) {
     if *way.borrow() == Way::Cut {
         return;
     }
@@ -84,18 +115,25 @@ async fn carry(client: TcpStream, server: SocketAddr, mut way: watch::Receiver<W
     };
     // Whichever ends first ends both: the halves are dropped with the other.
     tokio::select! {
-        _ = pump(from_client, to_server, up, Filter::default(), false) => {}
-        _ = pump(from_server, to_client, down, Filter::default(), true) => {}
+        _ = pump(from_client, to_server, up, Towards::Server(held)) => {}
+        _ = pump(from_server, to_client, down, Towards::Client(Filter::default())) => {}
         () = cut => {}
     }
+}
+
+/// Where bytes go, and what is done with them.
+enum Towards {
+    /// They are noted while they are held back.
+    Server(Arc<Mutex<String>>),
+    /// Live copies may be left out.
+    Client(Filter),
 }
 
 async fn pump(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     mut way: watch::Receiver<Way>,
-    mut filter: Filter,
-    is_from_server: bool,
+    mut towards: Towards,
 ) -> anyhow::Result<()> {
     let mut chunk = vec![0; 64 * 1024];
     loop {
@@ -103,21 +141,28 @@ async fn pump(
         if read == 0 {
             return Ok(());
         }
+        let bytes = chunk.get(..read).context("what was read")?;
+        if *way.borrow() == Way::Frozen
+            && let Towards::Server(held) = &towards
+        {
+            let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
+            held.push_str(&String::from_utf8_lossy(bytes));
+        }
         way.wait_for(|way| *way != Way::Frozen).await?;
         let now = *way.borrow();
         if let Way::Slow(delay) = now {
             tokio::time::sleep(delay).await;
         }
-        let bytes = chunk.get(..read).context("what was read")?;
-        if is_from_server {
-            let share = if let Way::LosesLive(share) = now {
-                share
-            } else {
-                0.0
-            };
-            to.write_all(&filter.pass(bytes, share)).await?;
-        } else {
-            to.write_all(bytes).await?;
+        match &mut towards {
+            Towards::Server(_) => to.write_all(bytes).await?,
+            Towards::Client(filter) => {
+                let share = if let Way::LosesLive(share) = now {
+                    share
+                } else {
+                    0.0
+                };
+                to.write_all(&filter.pass(bytes, share)).await?;
+            }
         }
     }
 }
