@@ -5,7 +5,8 @@
 //! they would wait for ever: the server takes a start beyond the end as given.
 //!
 //! What the loop holds to:
-//! - the consumer's own count goes up by one with every message, so that nothing is lost on the way unseen;
+//! - the consumer's own count goes up by one with every message, and its heartbeats tell it, so that nothing is lost
+//!   on the way unseen;
 //! - the log's sequence only goes up; where it doesn't, the log was replaced;
 //! - the server says something at least once a second; silence means that the consumer is gone;
 //! - while nothing happens, the log's tail is read now and then: a tail below the position means that the log was
@@ -15,6 +16,7 @@
 //! Pull and not push, because the server then sends no more than was asked for: a hub that is behind fills no
 //! queue. A message that is asked for beforehand comes as fast as one that is pushed.
 
+mod lost;
 mod wire;
 
 use std::time::{Duration, SystemTime};
@@ -30,9 +32,10 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::call::CALL_TIMEOUT;
 use crate::connection::{Bus, Link};
-use crate::error::{Outage, ServerError};
+use crate::error::Outage;
 use crate::headers::Headers;
 use crate::log::ReadError;
+pub use lost::SpineLost;
 use wire::{Place, Status};
 
 #[cfg(test)]
@@ -74,55 +77,11 @@ pub struct SpineItem {
     pub time: SystemTime,
     /// The size of its body in bytes.
     pub bytes: usize,
+    /// How many messages the log had beyond it when the server sent it.
+    pub behind: u64,
     /// What it is and the life of the log it belongs to. An error means that something else than the relay wrote
     /// it: an alarm.
     pub head: Result<(Epoch, Head), HeadError>,
-}
-
-/// Why a spine ended. All but [`SpineLost::Replaced`] are a reason to make it again from its position, after a
-/// back-off with jitter.
-#[derive(Debug, thiserror::Error)]
-pub enum SpineLost {
-    /// The connection was lost.
-    #[error("the connection to NATS was lost")]
-    Disconnected,
-    /// It could not be made, or asked for more.
-    #[error("the spine can't be made: {0}")]
-    Unavailable(#[source] Outage),
-    /// The server said nothing for so long.
-    #[error("the server said nothing for {} ms", .0.as_millis())]
-    Silent(Duration),
-    /// The server gave the consumer up: deleted, shut down, another leader.
-    #[error("the consumer is gone: {0}")]
-    Gone(ServerError),
-    /// A message got lost on the way.
-    #[error("message {expected} of the consumer is missing: {found} came")]
-    Gap {
-        /// The consumer's next number.
-        expected: u64,
-        /// The number that came.
-        found: u64,
-    },
-    /// The log has messages that the consumer doesn't give.
-    #[error("the consumer stands at {at} and the log at {tail}")]
-    Stalled {
-        /// The consumer's place in the log.
-        at: Seq,
-        /// The log's end.
-        tail: Seq,
-    },
-    /// A message without a readable place.
-    #[error("a message without a place in the log: {0:?}")]
-    Malformed(String),
-    /// The log ends, or goes on, at or below the position: it is not the log that was read so far. Everything known
-    /// of it is void.
-    #[error("the log was replaced: the position is {position}, the log is at {found}")]
-    Replaced {
-        /// How far the spine was.
-        position: Seq,
-        /// Where the log is.
-        found: Seq,
-    },
 }
 
 /// The log in order. Made by [`Spine::start`], read by [`Spine::next`].
@@ -275,6 +234,7 @@ impl Spine {
         Ok(SpineItem {
             seq: place.seq,
             time: place.time,
+            behind: place.behind,
             bytes: headers
                 .parsed(wire::MSG_SIZE)
                 .unwrap_or(message.payload.len()),
@@ -284,7 +244,14 @@ impl Spine {
 
     fn status(&mut self, message: &async_nats::Message) -> Result<(), SpineLost> {
         match Status::of(message) {
-            Status::Heartbeat { at } => self.heartbeat(at),
+            Status::Heartbeat { given, .. } if given.is_some_and(|given| given > self.received) => {
+                // The last one was lost, and none has come since to show it.
+                Err(SpineLost::Gap {
+                    expected: self.received.saturating_add(1),
+                    found: given.unwrap_or_default().saturating_add(1),
+                })
+            }
+            Status::Heartbeat { at, .. } => self.heartbeat(at),
             Status::Expired { unused } => {
                 self.credit = self.credit.saturating_sub(unused);
                 Ok(())

@@ -182,6 +182,11 @@ impl Hub {
         match self.queue.arrived(seq, payload.clone()) {
             Arrival::Live => self.stats.live += 1,
             Arrival::Fetched => self.stats.fetched += 1,
+            Arrival::Healed(since) => {
+                self.stats.fetched += 1;
+                self.stats.healed += 1;
+                self.stats.healing += now.saturating_duration_since(since);
+            }
             Arrival::Dropped => self.stats.dropped += 1,
             Arrival::Useless => return self.fill_blank(seq, &payload),
             Arrival::Early => return,

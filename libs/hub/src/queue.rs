@@ -21,6 +21,8 @@ pub(crate) struct Entry {
     pub(crate) payload: Payload,
     /// When the spine brought it.
     pub(crate) met: Instant,
+    /// Its live copy should have come by itself.
+    is_followed: bool,
     /// The payload's length, as the spine says.
     bytes: usize,
     /// What this entry adds to the queue's bytes.
@@ -47,12 +49,22 @@ pub(crate) enum Arrival {
     Live,
     /// Kept for its waiting entry, which had asked for it.
     Fetched,
+    /// The same, and a live copy should have come: since when it was missing.
+    Healed(Instant),
     /// Kept until its entry comes.
     Early,
     /// There was no room.
     Dropped,
     /// Here already, or its entry is passed.
     Useless,
+}
+
+/// A payload to be fetched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Fetch {
+    pub(crate) seq: Seq,
+    /// The first time, because the live copy did not come.
+    pub(crate) is_gap: bool,
 }
 
 #[derive(Debug)]
@@ -126,6 +138,7 @@ impl Queue {
             head,
             payload: payload.map_or(Payload::Unwanted, Payload::Here),
             met: now,
+            is_followed: false,
             bytes,
             charged,
         });
@@ -161,9 +174,11 @@ impl Queue {
         Some(entry)
     }
 
-    /// Marks the payload of the entry taken last as needed: it is fetched at `ask_at` unless it comes before.
-    pub(crate) fn want_last(&mut self, ask_at: Instant) {
+    /// Marks the payload of the entry taken last as needed: it is fetched at `ask_at` unless it comes before, as it
+    /// should if `is_followed`.
+    pub(crate) fn want_last(&mut self, ask_at: Instant, is_followed: bool) {
         if let Some(last) = self.entries.back_mut() {
+            last.is_followed = is_followed;
             want(last, &mut self.due, ask_at);
         }
     }
@@ -195,13 +210,14 @@ impl Queue {
         if !(has_room || is_front || asked) {
             return Arrival::Dropped;
         }
+        let arrival = match (asked, entry.is_followed) {
+            (false, _) => Arrival::Live,
+            (true, false) => Arrival::Fetched,
+            (true, true) => Arrival::Healed(entry.met),
+        };
         let length = payload.len();
         self.settle(seq, Payload::Here(payload), length);
-        if asked {
-            Arrival::Fetched
-        } else {
-            Arrival::Live
-        }
+        arrival
     }
 
     /// Near ones are worth more than far ones: what is over the bound goes from the far end.
@@ -251,13 +267,14 @@ impl Queue {
         now: Instant,
         backoff: Backoff,
         chance: &mut Chance,
-    ) -> Option<Seq> {
+    ) -> Option<Fetch> {
         let (ask_at, seq) = self.next_fetch().filter(|(ask_at, _)| *ask_at <= now)?;
         let entry = find(&mut self.entries, seq)?;
         let Payload::Missing { asked, .. } = &entry.payload else {
             return None;
         };
         let asked = asked.saturating_add(1);
+        let is_gap = entry.is_followed && asked == 1;
         let again = now + chance.back_off(backoff, asked);
         entry.payload = Payload::Missing {
             ask_at: again,
@@ -267,7 +284,7 @@ impl Queue {
         entry.charged = entry.bytes;
         self.due.remove(&(ask_at, seq));
         self.due.insert((again, seq));
-        Some(seq)
+        Some(Fetch { seq, is_gap })
     }
 
     /// When a fetch is next due.

@@ -1,5 +1,7 @@
 //! The hub's counters, for metrics.
 
+use std::time::Duration;
+
 use crier_domain::Seq;
 
 /// A moment's look at the hub. Counters only rise.
@@ -37,6 +39,12 @@ pub struct Stats {
     pub fetches: u64,
     /// Counter: payloads that came after having been asked for.
     pub fetched: u64,
+    /// Counter: live copies that did not come and were asked for.
+    pub gaps: u64,
+    /// Counter: those of them that came then. The others were gone, or nobody needs them any more.
+    pub healed: u64,
+    /// Counter: how long these took, from when the spine told of them.
+    pub healing: Duration,
     /// Counter: payloads that the log no longer had.
     pub gone: u64,
     /// Counter: payloads that can't be read. Only the relay writes to the log, so this is an alarm.

@@ -26,6 +26,8 @@ pub enum Way {
     Slow(Duration),
     /// Of the live copies, this share is lost.
     LosesLive(f64),
+    /// Of what consumers of a stream are given, this share is lost.
+    LosesConsumed(f64),
 }
 
 /// The way, on a port of its own. Ends with all its connections when dropped.
@@ -155,14 +157,7 @@ async fn pump(
         }
         match &mut towards {
             Towards::Server(_) => to.write_all(bytes).await?,
-            Towards::Client(filter) => {
-                let share = if let Way::LosesLive(share) = now {
-                    share
-                } else {
-                    0.0
-                };
-                to.write_all(&filter.pass(bytes, share)).await?;
-            }
+            Towards::Client(filter) => to.write_all(&filter.pass(bytes, now)).await?,
         }
     }
 }
@@ -174,17 +169,22 @@ struct Filter {
 }
 
 impl Filter {
-    /// The whole messages that these bytes complete, but for `share` of the live copies.
-    fn pass(&mut self, bytes: &[u8], share: f64) -> Vec<u8> {
+    /// The whole messages that these bytes complete, but for those that are lost.
+    fn pass(&mut self, bytes: &[u8], way: Way) -> Vec<u8> {
         self.rest.extend_from_slice(bytes);
         let mut passed = Vec::with_capacity(self.rest.len());
-        while let Some((length, is_live)) = first_message(&self.rest) {
+        while let Some((length, kind)) = first_message(&self.rest) {
             if length > self.rest.len() {
                 break;
             }
             let later = self.rest.split_off(length);
             let message = std::mem::replace(&mut self.rest, later);
-            if !(is_live && rand::random::<f64>() < share) {
+            let share = match (way, kind) {
+                (Way::LosesLive(share), Kind::Live)
+                | (Way::LosesConsumed(share), Kind::Consumed) => share,
+                _ => 0.0,
+            };
+            if rand::random::<f64>() >= share {
                 passed.extend(message);
             }
         }
@@ -192,17 +192,30 @@ impl Filter {
     }
 }
 
-/// How long the first message is, and whether it is a live copy; none if that can't be seen yet.
-fn first_message(bytes: &[u8]) -> Option<(usize, bool)> {
+/// What a message is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Kind {
+    Live,
+    Consumed,
+    Other,
+}
+
+/// How long the first message is, and what it is; none if that can't be seen yet.
+fn first_message(bytes: &[u8]) -> Option<(usize, Kind)> {
     let end = bytes.windows(2).position(|pair| pair == b"\r\n")? + 2;
     let line = String::from_utf8_lossy(bytes.get(..end)?);
     let mut words = line.split_ascii_whitespace();
     if !matches!(words.next(), Some("MSG" | "HMSG")) {
-        return Some((end, false));
+        return Some((end, Kind::Other));
     }
-    let is_live = words.next()?.starts_with("live.");
+    let mut kind = Kind::Other;
+    if words.next()?.starts_with("live.") {
+        kind = Kind::Live;
+    } else if line.contains(" $JS.ACK.") {
+        kind = Kind::Consumed;
+    }
     let payload: usize = words.next_back()?.parse().ok()?;
-    Some((end + payload + 2, is_live))
+    Some((end + payload + 2, kind))
 }
 
 #[cfg(test)]
@@ -210,15 +223,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn live_copies_are_left_out_whole_wherever_the_bytes_are_cut() {
-        let stream = b"INFO {}\r\nPING\r\nMSG live.a 7 4\r\n\r\nxy\r\nHMSG b 8 reply 3 5\r\nabcde\r\n+OK\r\n";
-        let left = b"INFO {}\r\nPING\r\nHMSG b 8 reply 3 5\r\nabcde\r\n+OK\r\n";
+    fn what_is_lost_is_left_out_whole_wherever_the_bytes_are_cut() {
+        let parts: [&[u8]; 5] = [
+            b"INFO {}\r\nPING\r\n",
+            b"MSG live.a 7 4\r\n\r\nxy\r\n",
+            b"HMSG b 8 reply 3 5\r\nabcde\r\n",
+            b"HMSG b 8 $JS.ACK.S.c.1.2.3.4.5 3 5\r\nfghij\r\n",
+            b"+OK\r\n",
+        ];
+        let without = |left_out| {
+            let left = parts.iter().enumerate();
+            let left = left.filter(|(part, _)| *part != left_out);
+            left.flat_map(|(_, bytes)| bytes.to_vec())
+                .collect::<Vec<u8>>()
+        };
+        let stream = parts.concat();
         for cut in 0..stream.len() {
-            for (share, expected) in [(0.0, &stream[..]), (1.0, &left[..])] {
+            for (way, expected) in [
+                (Way::Open, stream.clone()),
+                (Way::LosesLive(0.0), stream.clone()),
+                (Way::LosesLive(1.0), without(1)),
+                (Way::LosesConsumed(1.0), without(3)),
+            ] {
                 let mut filter = Filter::default();
-                let mut passed = filter.pass(&stream[..cut], share);
-                passed.extend(filter.pass(&stream[cut..], share));
-                assert_eq!(passed, expected, "cut at {cut}");
+                let mut passed = filter.pass(&stream[..cut], way);
+                passed.extend(filter.pass(&stream[cut..], way));
+                assert_eq!(passed, expected, "{way:?} cut at {cut}");
             }
         }
     }

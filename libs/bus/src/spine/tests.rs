@@ -2,7 +2,7 @@
 
 use async_nats::jetstream;
 use crier_domain::log::Message;
-use crier_testkit::{DEADLINE, NatsServer};
+use crier_testkit::{DEADLINE, NatsServer, Proxy, Way};
 
 use super::*;
 use crate::{LogConfig, NatsConfig};
@@ -97,4 +97,39 @@ async fn an_end_below_the_position_is_another_log() {
         matches!(end, SpineLost::Replaced { found: Seq(0), .. }),
         "{end:?}"
     );
+}
+
+#[tokio::test]
+async fn a_last_message_that_was_lost_is_missed_though_none_comes_after_it() {
+    let (nats, bus) = log().await;
+    let proxy = Proxy::start(nats.address()).await;
+    let by_proxy = Bus::connect(&NatsConfig::at(proxy.url()), "test").await;
+    let by_proxy = by_proxy.unwrap();
+    let mut spine = Spine::start_at_pace(&by_proxy, Seq::ZERO, FAST)
+        .await
+        .unwrap();
+    put(&bus, Seq::ZERO).await;
+    let item = timeout(DEADLINE, spine.next()).await.unwrap();
+    let item = item.unwrap();
+    assert_eq!((item.seq, item.behind), (Seq(1), 0));
+
+    proxy.set(Way::LosesConsumed(1.0));
+    put(&bus, Seq(1)).await;
+    let end = timeout(DEADLINE, spine.next()).await.unwrap().unwrap_err();
+    assert!(
+        matches!(
+            end,
+            SpineLost::Gap {
+                expected: 2,
+                found: 3
+            }
+        ),
+        "{end:?}"
+    );
+    proxy.set(Way::Open);
+    let mut again = Spine::start_at_pace(&by_proxy, spine.position(), FAST)
+        .await
+        .unwrap();
+    let item = timeout(DEADLINE, again.next()).await.unwrap();
+    assert_eq!(item.unwrap().seq, Seq(2));
 }

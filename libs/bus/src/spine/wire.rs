@@ -15,6 +15,8 @@ use crate::headers::Headers;
 pub(super) const MSG_SIZE: &str = "Nats-Msg-Size";
 /// On a heartbeat: how far in the stream the consumer is.
 const LAST_STREAM_SEQ: &str = "Nats-Last-Stream";
+/// On a heartbeat: how many messages the consumer has given.
+const LAST_CONSUMER_SEQ: &str = "Nats-Last-Consumer";
 /// On the end of a request: how many of its messages were not sent.
 const PENDING_MESSAGES: &str = "Nats-Pending-Messages";
 
@@ -42,6 +44,8 @@ pub(super) struct Place {
     pub(super) consumer_seq: u64,
     /// When it was stored.
     pub(super) time: SystemTime,
+    /// How many the consumer had yet to give.
+    pub(super) behind: u64,
 }
 
 impl Place {
@@ -58,10 +62,12 @@ impl Place {
         let seq = tokens.next()?.parse().ok()?;
         let consumer_seq = tokens.next()?.parse().ok()?;
         let nanos = Duration::from_nanos(tokens.next()?.parse().ok()?);
+        let behind = tokens.next()?.parse().ok()?;
         Some(Self {
             seq: Seq(seq),
             consumer_seq,
             time: SystemTime::UNIX_EPOCH.checked_add(nanos)?,
+            behind,
         })
     }
 }
@@ -73,6 +79,8 @@ pub(super) enum Status {
     Heartbeat {
         /// How far in the stream the consumer is.
         at: Option<Seq>,
+        /// How many messages it has given.
+        given: Option<u64>,
     },
     /// A request is over.
     Expired {
@@ -89,6 +97,7 @@ impl Status {
         match message.status {
             Some(StatusCode::IDLE_HEARTBEAT) => Self::Heartbeat {
                 at: headers.parsed(LAST_STREAM_SEQ).map(Seq),
+                given: headers.parsed(LAST_CONSUMER_SEQ),
             },
             // Should it not say how many, then we ask for all of them again: too many is harmless.
             Some(StatusCode::TIMEOUT) => Self::Expired {
@@ -117,6 +126,7 @@ mod tests {
             seq: Seq(42),
             consumer_seq: 7,
             time: SystemTime::UNIX_EPOCH + Duration::from_nanos(1_700_000_000_123_456_789),
+            behind: 3,
         });
         for reply in [
             "$JS.ACK.CRIER.spine-1.1.42.7.1700000000123456789.3",
@@ -137,6 +147,7 @@ mod tests {
             "$JS.ACK.a.CRIER.spine.1.42.7.1700000000123456789.3",
             "$JS.ACK.CRIER.spine.1.x.7.1700000000123456789.3",
             "$JS.ACK.CRIER.spine.1.42.7.-1.3",
+            "$JS.ACK.CRIER.spine.1.42.7.1700000000123456789.x",
         ] {
             assert_eq!(Place::parse(reply), None, "{reply}");
         }

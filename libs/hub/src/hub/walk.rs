@@ -54,18 +54,21 @@ impl Hub {
         let Some(entry) = self.queue.last().filter(|last| wanted(&self.roster, last)) else {
             return;
         };
-        let grace = match entry.head {
-            Head::Event(_) => self.config.payload_grace,
-            Head::Snapshot(_) | Head::Mark => Duration::ZERO,
+        let is_followed = matches!(entry.head, Head::Event(_));
+        let grace = if is_followed {
+            self.config.payload_grace
+        } else {
+            Duration::ZERO
         };
-        self.queue.want_last(now + grace);
+        self.queue.want_last(now + grace, is_followed);
     }
 
     pub(super) fn fetch_due(&mut self, now: Instant) {
         let backoff = self.config.fetch_backoff;
-        while let Some(seq) = self.queue.fetch(now, backoff, &mut self.chance) {
+        while let Some(fetch) = self.queue.fetch(now, backoff, &mut self.chance) {
             self.stats.fetches += 1;
-            self.actions.push_back(Action::Fetch(seq));
+            self.stats.gaps += u64::from(fetch.is_gap);
+            self.actions.push_back(Action::Fetch(fetch.seq));
         }
     }
 

@@ -125,6 +125,9 @@ fn a_payload_that_does_not_come_live_is_fetched_after_the_grace_and_again_withou
          payload @11 a
          ? live=0
          ? fetched=2
+         ? gaps=2
+         ? healed=2
+         ? healing_ms=1259
          ? queue_bytes=0
          +10s",
     );
