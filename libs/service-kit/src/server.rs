@@ -1,11 +1,14 @@
 //! A bound socket that serves until it is told to stop, and then stops in time.
 //!
 //! HTTP/1.1 only: every connection is either a few short requests or one long stream, and a proxy in front speaks
-//! anything newer. A client has [`HEAD_TIMEOUT`] for a request's head, between requests too.
+//! anything newer. What one client, and all together, may take up stands in
+//! [`SocketLimits`].
 
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -20,19 +23,55 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
-/// How long a client may take over a request's head, and how long it may keep an idle connection.
-pub const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
-
 /// A head larger than this is answered 431. It also bounds what a connection buffers.
 const BUFFER_BYTES: usize = 64 * 1024;
 
 /// Connections that the kernel completes while none is accepted: a fleet of browsers comes back at once.
 const BACKLOG: u32 = 4096;
 
-/// A peer that takes not a single byte of what is sent to it for so long is cut off by the kernel.
-const STALL_TIMEOUT: Duration = Duration::from_secs(30);
-
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What peers may take up.
+#[derive(Clone, Copy, Debug)]
+pub struct SocketLimits {
+    /// Connections at once; a further one is closed as it comes.
+    pub connections: usize,
+    /// How long a client may take over a request's head, and how long it may keep an idle connection.
+    pub head_timeout: Duration,
+    /// A peer that takes not a single byte of what is sent to it for so long is cut off by the kernel.
+    pub stall_timeout: Duration,
+}
+
+impl Default for SocketLimits {
+    fn default() -> Self {
+        Self {
+            connections: usize::MAX,
+            head_timeout: Duration::from_secs(30),
+            stall_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// The connections of one server, to be counted.
+#[derive(Clone, Debug, Default)]
+pub struct Sockets {
+    tasks: TaskTracker,
+    refused: Arc<AtomicU64>,
+}
+
+impl Sockets {
+    /// Those that are held.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.tasks.len()
+    }
+
+    /// Those that were closed as they came, one too many.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+}
 
 /// Why no socket could be bound.
 #[derive(Debug, thiserror::Error)]
@@ -65,7 +104,8 @@ pub enum BindError {
 pub struct Bound {
     listener: TcpListener,
     local_addr: SocketAddr,
-    head_timeout: Duration,
+    limits: SocketLimits,
+    sockets: Sockets,
 }
 
 /// How serving ended.
@@ -95,7 +135,8 @@ impl Bound {
                 Ok(Self {
                     listener,
                     local_addr,
-                    head_timeout: HEAD_TIMEOUT,
+                    limits: SocketLimits::default(),
+                    sockets: Sockets::default(),
                 })
             });
             match bound {
@@ -121,11 +162,17 @@ impl Bound {
         self.local_addr
     }
 
-    /// Sets another time for a request's head than [`HEAD_TIMEOUT`].
+    /// Sets other limits than the usual ones.
     #[must_use]
-    pub fn with_head_timeout(mut self, timeout: Duration) -> Self {
-        self.head_timeout = timeout;
+    pub fn with_limits(mut self, limits: SocketLimits) -> Self {
+        self.limits = limits;
         self
+    }
+
+    /// The connections that it will have.
+    #[must_use]
+    pub fn sockets(&self) -> Sockets {
+        self.sockets.clone()
     }
 
     /// Serves until `shutdown` is cancelled. Then accepts no more, lets requests under way end for `deadline`, and
@@ -138,7 +185,7 @@ impl Bound {
         shutdown: CancellationToken,
         deadline: Duration,
     ) -> Stopped {
-        let connections = TaskTracker::new();
+        let connections = self.sockets.tasks;
         let cut = CancellationToken::new();
         loop {
             let accepted = tokio::select! {
@@ -147,12 +194,15 @@ impl Bound {
                 accepted = self.listener.accept() => accepted,
             };
             match accepted {
+                Ok(_) if connections.len() >= self.limits.connections => {
+                    self.sockets.refused.fetch_add(1, Ordering::Relaxed);
+                }
                 Ok((stream, peer)) => {
                     let connection = Connection {
                         stream,
                         peer,
                         router: router.clone(),
-                        head_timeout: self.head_timeout,
+                        limits: self.limits,
                     };
                     let (drain, cut) = (shutdown.clone(), cut.clone());
                     connections.spawn(async move {
@@ -215,7 +265,7 @@ struct Connection {
     stream: TcpStream,
     peer: SocketAddr,
     router: Router,
-    head_timeout: Duration,
+    limits: SocketLimits,
 }
 
 impl Connection {
@@ -224,9 +274,9 @@ impl Connection {
             stream,
             peer,
             router,
-            head_timeout,
+            limits,
         } = self;
-        if let Err(error) = tune(&stream) {
+        if let Err(error) = tune(&stream, limits.stall_timeout) {
             tracing::debug!(%error, %peer, "a socket could not be tuned");
         }
         let service = service_fn(move |request: http::Request<Incoming>| {
@@ -237,7 +287,7 @@ impl Connection {
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(head_timeout)
+            .header_read_timeout(limits.head_timeout)
             .max_buf_size(BUFFER_BYTES)
             .serve_connection(TokioIo::new(stream), service);
         tokio::pin!(connection);
@@ -255,12 +305,13 @@ impl Connection {
     }
 }
 
-fn tune(stream: &TcpStream) -> io::Result<()> {
+#[cfg_attr(not(target_os = "linux"), expect(unused_variables))]
+fn tune(stream: &TcpStream, stall_timeout: Duration) -> io::Result<()> {
     // Events are small and must not wait for the acknowledgement of the one before.
     stream.set_nodelay(true)?;
     // Neither a peer that is gone nor one that doesn't read keeps a socket and what is queued for it.
     #[cfg(target_os = "linux")]
-    socket2::SockRef::from(stream).set_tcp_user_timeout(Some(STALL_TIMEOUT))?;
+    socket2::SockRef::from(stream).set_tcp_user_timeout(Some(stall_timeout))?;
     Ok(())
 }
 

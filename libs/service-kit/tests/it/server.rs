@@ -8,7 +8,7 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::ConnectInfo;
 use axum::routing::get;
-use crier_service_kit::server::{Bound, Stopped};
+use crier_service_kit::server::{Bound, SocketLimits, Stopped};
 use futures::{StreamExt, stream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -148,8 +148,11 @@ async fn an_open_stream_is_cut_at_the_deadline() {
 async fn a_head_that_never_ends_is_cut_off() {
     let router = || Router::new().route("/", get(|| async { "hi" }));
     let bound = Bound::bind("127.0.0.1:0").await.unwrap();
-    let timeout = Duration::from_millis(100);
-    let service = Service::on(bound.with_head_timeout(timeout), router(), LONG);
+    let bound = bound.with_limits(SocketLimits {
+        head_timeout: Duration::from_millis(100),
+        ..SocketLimits::default()
+    });
+    let service = Service::on(bound, router(), LONG);
     // Nothing at all, half a head, and a second head that doesn't come.
     for sent in [&b""[..], b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ", GET] {
         let mut slow = TcpStream::connect(service.address).await.unwrap();
@@ -177,4 +180,41 @@ async fn several_servers_stop_apart() {
     let second = Service::bare(router(), LONG).await;
     first.stop().await;
     assert_eq!(second.get("/").await.body, "hi");
+}
+
+#[tokio::test]
+async fn one_connection_too_many_is_closed_as_it_comes() {
+    let router = Router::new().route("/", get(|| async { "hi" }));
+    let bound = Bound::bind("127.0.0.1:0").await.unwrap();
+    let bound = bound.with_limits(SocketLimits {
+        connections: 2,
+        ..SocketLimits::default()
+    });
+    let sockets = bound.sockets();
+    let service = Service::on(bound, router, LONG);
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        let mut open = TcpStream::connect(service.address).await.unwrap();
+        open.write_all(GET).await.unwrap();
+        assert!(read_some(&mut open).await.contains("200 OK"));
+        held.push(open);
+    }
+    assert_eq!((sockets.open(), sockets.refused()), (2, 0));
+    let third = TcpStream::connect(service.address).await.unwrap();
+    assert_eq!(read_to_end(third).await, "");
+    assert_eq!((sockets.open(), sockets.refused()), (2, 1));
+
+    // Who goes makes room.
+    held.pop();
+    soon(async {
+        while sockets.open() > 1 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let mut next = TcpStream::connect(service.address).await.unwrap();
+    next.write_all(GET).await.unwrap();
+    assert!(read_some(&mut next).await.contains("200 OK"));
+    drop((held, next));
+    service.stop().await;
 }
