@@ -14,6 +14,14 @@ pub struct GatewayConfig {
     pub listen: SocketAddr,
     /// Streams held at once; further ones are answered `bye busy`.
     pub max_connections: usize,
+    /// Streams of one user held at once; further ones are answered `bye busy`.
+    pub streams_per_user: usize,
+    /// Connections held at once, streams and all others; further ones are closed as they come.
+    pub max_sockets: usize,
+    /// How long a client may take over a request's head, and how long it may keep a connection without one.
+    pub head_timeout: HumanDuration,
+    /// How long a client may take not a single byte of what is sent to it.
+    pub stall_timeout: HumanDuration,
     /// Frames that may wait for one client before it counts as slow.
     pub queue_messages: usize,
     /// Bytes that may wait for one client before it counts as slow.
@@ -36,6 +44,10 @@ pub struct GatewayConfig {
     pub resume_events: usize,
     /// Bytes of them.
     pub resume_bytes: usize,
+    /// Live copies that may wait to be taken. What finds no room is read from the log.
+    pub live_messages: usize,
+    /// Bytes of them.
+    pub live_bytes: usize,
     /// How long a spine may be away before the log's end is taken instead and all streams resume.
     pub spine_patience: HumanDuration,
     /// Over how long the streams are closed when the gateway is told to stop.

@@ -6,32 +6,35 @@
 //! they belong to.
 
 mod expiry;
+mod follow;
 mod reads;
 mod spine;
+mod streams;
 mod watch;
 
-use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use crier_bus::{Bus, Live, LiveMessage, LiveReceiver};
 use crier_domain::log::EventHead;
-use crier_domain::{UserId, sabotage};
+use crier_domain::{Seq, UserId, sabotage};
 use crier_hub::{Action, ByeReason, ConnectionId, Hub, Resume, SnapshotRead};
 use crier_service_kit::health::Readiness;
+use crier_service_kit::server::Sockets;
 use crier_service_kit::telemetry;
 use tokio::sync::mpsc;
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
 use crate::drain::{self, Drain};
 use crate::metrics::Metrics;
 use crate::outlet::{Outlet, Refused, Told};
-use expiry::Expiries;
 use reads::{Answer, Reads};
 use spine::{SpineEvent, SpineTask};
-use watch::{Watch, Watched};
+pub(crate) use streams::StreamLimits;
+use streams::Streams;
+use watch::Watch;
 
 /// How often the metrics are brought up to date.
 const METRICS_EVERY: Duration = Duration::from_secs(1);
@@ -61,7 +64,8 @@ pub(crate) struct Feed {
     pub(crate) told: mpsc::UnboundedReceiver<Told>,
     pub(crate) readiness: Readiness,
     pub(crate) metrics: Metrics,
-    pub(crate) max_connections: usize,
+    pub(crate) limits: StreamLimits,
+    pub(crate) sockets: Sockets,
     pub(crate) spine_patience: Duration,
     pub(crate) drain_window: Duration,
 }
@@ -72,19 +76,17 @@ pub(crate) const READY_SPINE: &str = "spine";
 struct Turn {
     feed: Feed,
     reads: Reads,
-    outlets: HashMap<ConnectionId, Outlet>,
-    /// Answers whose sockets are still held, those of streams already closed included: a client that doesn't
-    /// read keeps its place until it is gone.
-    answers: usize,
-    expiries: Expiries,
+    streams: Streams,
     drain: Option<Drain>,
     spine: mpsc::Receiver<SpineEvent>,
     _spine_task: SpineTask,
     /// Whether the spine has begun; until then there is nothing to be complete from.
     begun: bool,
-    /// The spine has not found its place in the log again. The log may be a copy of before what was passed, and a
-    /// snapshot of it may allow what has ended since.
-    lost: bool,
+    /// The spine has not found its place in the log again: why, and since when. The log may be a copy of before what
+    /// was passed, and a snapshot of it may allow what has ended since.
+    lost: Option<(&'static str, Instant)>,
+    /// Where the log ended when it was last seen.
+    log_end: Seq,
     watch: Watch,
 }
 
@@ -96,14 +98,13 @@ impl Feed {
             spine,
             _spine_task: spine_task,
             reads: Reads::new(self.bus.clone()),
+            streams: Streams::new(self.limits),
             feed: self,
-            outlets: HashMap::new(),
-            answers: 0,
             watch: Watch::default(),
-            expiries: Expiries::default(),
             drain: None,
             begun: false,
-            lost: false,
+            lost: None,
+            log_end: Seq::ZERO,
         };
         let mut metrics = tokio::time::interval(METRICS_EVERY);
         loop {
@@ -115,7 +116,7 @@ impl Feed {
                 event = turn.spine.recv(), if turn.feed.hub.can_take_more() => {
                     match event {
                         Some(event) => turn.take(event),
-                        None => turn.restart("the spine's task ended"),
+                        None => turn.restart("ended", "the spine's task ended"),
                     }
                     for _ in 0..TURN {
                         if !turn.feed.hub.can_take_more() { break }
@@ -140,7 +141,7 @@ impl Feed {
                 tokio::task::yield_now().await;
             }
             if turn.is_drained() {
-                turn.feed.metrics.update(&turn.feed.hub.stats());
+                turn.update_metrics();
                 return;
             }
         }
@@ -149,13 +150,16 @@ impl Feed {
 
 impl Turn {
     fn open(&mut self, open: Open) {
-        let held = self.answers;
-        self.answers += 1;
+        if open.outlet.is_closed() {
+            // It has gone while it waited to be taken, and that may have been told already.
+            return;
+        }
+        let has_room = self.streams.hold(open.id, open.user);
         let refusal = if self.drain.is_some() {
             Some(ByeReason::Drain)
         } else if !self.begun {
             Some(ByeReason::Unavailable)
-        } else if held >= self.feed.max_connections {
+        } else if !has_room {
             Some(ByeReason::Busy)
         } else {
             None
@@ -166,8 +170,7 @@ impl Turn {
             self.feed.metrics.refused(reason.as_str());
             return;
         }
-        self.outlets.insert(open.id, open.outlet);
-        self.expiries.add(open.id, open.expires_at);
+        self.streams.open(open.id, open.outlet, open.expires_at);
         let now = Instant::now();
         self.feed
             .hub
@@ -177,7 +180,7 @@ impl Turn {
     fn told(&mut self, told: Told) {
         match told {
             Told::Closed(id) => {
-                self.answers = self.answers.saturating_sub(1);
+                self.streams.release(id);
                 self.closed(id);
             }
             Told::Drained(id) => self.feed.hub.drained(id, Instant::now()),
@@ -186,59 +189,17 @@ impl Turn {
 
     /// The client's side of a stream has ended.
     fn closed(&mut self, id: ConnectionId) {
-        if self.forget(id).is_some() {
+        if self.streams.forget(id).is_some() {
             self.feed.hub.disconnect(id, Instant::now());
         }
     }
 
     /// Ends a stream from this side, saying why if there is room to.
     fn close(&mut self, id: ConnectionId, reason: ByeReason) {
-        if let Some(outlet) = self.forget(id) {
+        if let Some(outlet) = self.streams.forget(id) {
             let _ = outlet.push(drain::bye(reason));
             self.feed.metrics.closed(reason);
             self.feed.hub.disconnect(id, Instant::now());
-        }
-    }
-
-    fn forget(&mut self, id: ConnectionId) -> Option<Outlet> {
-        self.expiries.remove(id);
-        self.outlets.remove(&id)
-    }
-
-    fn take(&mut self, event: SpineEvent) {
-        let now = Instant::now();
-        match event {
-            SpineEvent::Begin { epoch, position } => {
-                info!(%epoch, %position, "following the log");
-                self.feed.hub.begin(epoch, position, now);
-                self.begun = true;
-                self.lost = false;
-                self.ready();
-            }
-            SpineEvent::Item(item) => match item.head {
-                Ok((epoch, head)) => self.feed.hub.spine(item.seq, epoch, head, item.bytes, now),
-                // Only the relay writes the log, so this is a foreign hand; its message reaches nobody.
-                Err(error) => warn!(seq = %item.seq, %error, "a message of the log can't be read"),
-            },
-            SpineEvent::Lost { reason } => {
-                warn!(%reason, "the spine is lost; making it again");
-                self.feed.metrics.spine_lost();
-                self.lost = true;
-                self.feed
-                    .readiness
-                    .fails(READY_SPINE, "the log can't be followed");
-            }
-            SpineEvent::Back => {
-                self.lost = false;
-                self.ready();
-            }
-        }
-    }
-
-    /// The spine is there. A gateway that drains stays unready all the same.
-    fn ready(&self) {
-        if self.drain.is_none() {
-            self.feed.readiness.holds(READY_SPINE);
         }
     }
 
@@ -258,7 +219,7 @@ impl Turn {
                 payload,
             } => hub.payload(seq, epoch, payload, now),
             Answer::Gone(seq) => hub.gone(seq, now),
-            Answer::Snapshot { read, user, .. } if self.lost => {
+            Answer::Snapshot { read, user, .. } if self.lost.is_some() => {
                 hub.snapshot_read(read, user, SnapshotRead::Failed, now);
             }
             Answer::Snapshot { read, user, found } => hub.snapshot_read(read, user, found, now),
@@ -271,7 +232,7 @@ impl Turn {
     fn tick(&mut self) {
         let now = Instant::now();
         self.feed.hub.tick(now);
-        for id in self.expiries.due(now) {
+        for id in self.streams.expired(now) {
             self.close(id, ByeReason::Expired);
         }
         let step = match &mut self.drain {
@@ -286,22 +247,26 @@ impl Turn {
     /// When [`Turn::tick`] next has something to do.
     fn due(&self) -> Instant {
         let drain = self.drain.as_ref().and_then(Drain::due);
-        [self.feed.hub.next_deadline(), self.expiries.next(), drain]
-            .into_iter()
-            .flatten()
-            .min()
-            .unwrap_or_else(|| Instant::now() + Duration::from_secs(60))
+        [
+            self.feed.hub.next_deadline(),
+            self.streams.next_expiry(),
+            drain,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+        .unwrap_or_else(|| Instant::now() + Duration::from_secs(60))
     }
 
     fn start_drain(&mut self) {
         self.feed.readiness.fails(READY_SPINE, "draining");
-        info!(streams = self.outlets.len(), "closing the streams");
-        let all = self.outlets.keys().copied().collect();
+        let all = self.streams.all();
+        info!(streams = all.len(), "closing the streams");
         self.drain = Some(Drain::new(all, self.feed.drain_window, Instant::now()));
     }
 
     fn is_drained(&self) -> bool {
-        self.drain.is_some() && self.outlets.is_empty()
+        self.drain.is_some() && self.streams.is_empty()
     }
 
     /// Does what the hub wants done.
@@ -330,7 +295,7 @@ impl Turn {
                     }
                 }
                 Action::Refuse(connection) => {
-                    if let Some(outlet) = self.forget(connection) {
+                    if let Some(outlet) = self.streams.forget(connection) {
                         outlet.refuse();
                         self.feed.metrics.refused("withdrawn");
                     }
@@ -340,28 +305,18 @@ impl Turn {
                     frame,
                     reason,
                 } => {
-                    if let Some(outlet) = self.forget(connection) {
+                    if let Some(outlet) = self.streams.forget(connection) {
                         let _ = outlet.push(frame);
                         self.feed.metrics.closed(reason);
                     }
                 }
-                Action::Restart => self.restart("the log was replaced"),
+                Action::Restart => self.restart("epoch", "another life of the log has begun"),
             }
         }
     }
 
-    /// What was known of the log no longer counts. Its end is read again, and [`Hub::begin`] sends away
-    /// whoever is still connected.
-    fn restart(&mut self, why: &'static str) {
-        warn!("{why}; beginning anew");
-        self.feed.readiness.fails(READY_SPINE, why);
-        self.begun = false;
-        let (task, events) = spine::start(self.feed.bus.clone(), self.feed.spine_patience);
-        (self._spine_task, self.spine) = (task, events);
-    }
-
     fn send(&mut self, connection: ConnectionId, frame: Bytes) {
-        let Some(outlet) = self.outlets.get(&connection) else {
+        let Some(outlet) = self.streams.outlet(connection) else {
             return;
         };
         match outlet.push(frame) {
@@ -373,25 +328,9 @@ impl Turn {
     }
 
     fn await_room(&mut self, connection: ConnectionId) {
-        let outlet = self.outlets.get(&connection);
+        let outlet = self.streams.outlet(connection);
         if outlet.is_some_and(Outlet::await_drained) {
             self.feed.hub.drained(connection, Instant::now());
-        }
-    }
-
-    /// Once a second: brings the metrics up to date, and sees whether the hub stands still.
-    fn look_after(&mut self) {
-        let stats = self.feed.hub.stats();
-        self.feed.metrics.update(&stats);
-        match self.watch.look(&stats, Instant::now()) {
-            Watched::Moves => {}
-            Watched::Stands => {
-                warn!(after = %stats.position, waiting = stats.queue_entries, "a message of the log can't be passed");
-                self.feed
-                    .readiness
-                    .fails(READY_SPINE, "a message of the log can't be read");
-            }
-            Watched::MovesAgain => self.ready(),
         }
     }
 }

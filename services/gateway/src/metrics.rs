@@ -1,6 +1,10 @@
 //! What `/metrics` says about a gateway.
 
+mod around;
+mod healing;
+
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use crier_hub::{ByeReason, Stats};
 use prometheus_client::encoding::EncodeLabelSet;
@@ -8,6 +12,12 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
+
+pub(crate) use around::Around;
+pub(crate) use healing::SpineState;
+
+use around::AroundMetrics;
+use healing::Healing;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Path {
@@ -78,7 +88,7 @@ const COUNTERS: [(&str, &str, Read); 13] = [
     }),
     (
         "payloads_fetched",
-        "Payloads read from the log because the live copy did not come",
+        "Payloads read from the log: snapshots, live copies that did not come, events that became of use",
         |s| s.fetched,
     ),
     (
@@ -123,6 +133,8 @@ pub(crate) struct Metrics {
     spine_lost: Counter,
     gauges: Vec<(Read, Gauge<u64, AtomicU64>)>,
     counters: Vec<(Read, Counter)>,
+    around: AroundMetrics,
+    healing: Healing,
 }
 
 impl Metrics {
@@ -170,6 +182,8 @@ impl Metrics {
             spine_lost,
             gauges: gauges.into(),
             counters: counters.into(),
+            around: AroundMetrics::register(registry),
+            healing: Healing::register(registry),
         }
     }
 
@@ -188,12 +202,20 @@ impl Metrics {
     }
 
     /// The spine was lost.
-    pub(crate) fn spine_lost(&self) {
+    pub(crate) fn spine_lost(&self, cause: &'static str) {
         self.spine_lost.inc();
+        self.healing.opened(cause);
     }
 
-    /// Copies the hub's figures.
-    pub(crate) fn update(&self, stats: &Stats) {
+    /// The log is followed again.
+    pub(crate) fn spine_back(&self, cause: &'static str, after: Duration) {
+        self.healing.closed(cause, after);
+    }
+
+    /// Copies the figures of the hub, and of what lies before it.
+    pub(crate) fn update(&self, stats: &Stats, spine: SpineState, around: &Around) {
+        self.healing.update(stats, spine);
+        self.around.update(around);
         for (read, gauge) in &self.gauges {
             gauge.set(read(stats));
         }
@@ -219,13 +241,29 @@ mod tests {
             delivered: 7,
             resumes_log: 2,
             connections: 3,
+            gaps: 5,
+            healed: 4,
+            healing: Duration::from_millis(250),
             ..Stats::default()
         };
-        metrics.update(&stats);
-        metrics.update(&Stats {
+        let around = Around {
+            reconnects: 1,
+            ..Around::default()
+        };
+        let behind = SpineState {
+            behind: 9,
+            away: Duration::from_millis(1500),
+        };
+        metrics.update(&stats, behind, &around);
+        let later = Stats {
             connections: 2,
             ..stats
-        });
+        };
+        metrics.update(&later, SpineState::default(), &around);
+        metrics.update(&later, behind, &around);
+        metrics.spine_lost("silent");
+        metrics.spine_lost("silent");
+        metrics.spine_back("silent", Duration::from_millis(1250));
         metrics.closed(ByeReason::Slow);
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
@@ -235,6 +273,17 @@ mod tests {
             "gateway_resumes_total{path=\"log\"} 2",
             "gateway_resumes_total{path=\"ring\"} 0",
             "gateway_streams_closed_total{reason=\"slow\"} 1",
+            "gateway_gaps_total{cause=\"live_copy\"} 5",
+            "gateway_gaps_healed_total{cause=\"live_copy\"} 4",
+            "gateway_healing_seconds_total{cause=\"live_copy\"} 0.25",
+            "gateway_gaps_total{cause=\"silent\"} 2",
+            "gateway_gaps_healed_total{cause=\"silent\"} 1",
+            "gateway_healing_seconds_total{cause=\"silent\"} 1.25",
+            "gateway_gaps_total{cause=\"behind\"} 0",
+            "gateway_spine_lost_total 2",
+            "gateway_spine_behind_messages 9",
+            "gateway_spine_away_seconds 1.5",
+            "gateway_nats_reconnects_total 1",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
         }

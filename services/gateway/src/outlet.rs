@@ -120,6 +120,11 @@ impl Outlet {
         self.shared.is_refused.store(true, Ordering::SeqCst);
     }
 
+    /// Nobody is there to read.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.frames.is_closed()
+    }
+
     /// Has it told when nothing waits any more. Whether that is so already, and then it isn't told.
     pub(crate) fn await_drained(&self) -> bool {
         // Set before looking: a reader that finds nothing afterwards sees it.
@@ -198,6 +203,8 @@ impl Body for Frames {
 
 impl Drop for Frames {
     fn drop(&mut self) {
+        // Closed before it is told: a feed that has heard of it and then takes the stream sees that it is closed.
+        self.frames.close();
         if let Some((id, told)) = self.told.take() {
             // Unbounded, but each connection says this once. Nobody listens any more: the gateway ends.
             let _ = told.send(Told::Closed(id));
@@ -259,7 +266,10 @@ mod tests {
     async fn the_end_of_a_response_is_told() {
         let (closed, mut told) = mpsc::unbounded_channel();
         let (outlet, frames) = channel(2, 100);
-        drop(frames.tell(ConnectionId(7), closed));
+        let frames = frames.tell(ConnectionId(7), closed);
+        assert!(!outlet.is_closed());
+        drop(frames);
+        assert!(outlet.is_closed());
         assert_eq!(told.recv().await, Some(Told::Closed(ConnectionId(7))));
         assert_eq!(outlet.push(frame(1)), Err(Refused::Gone));
     }

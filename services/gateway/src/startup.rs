@@ -12,13 +12,13 @@ use crier_hub::{Hub, HubConfig};
 use crier_service_kit::auth::{AuthConfig, AuthConfigError, Verifier};
 use crier_service_kit::health::{self, Readiness};
 use crier_service_kit::http::{HttpLimits, HttpMetrics, layer};
-use crier_service_kit::server::{BindError, Bound};
+use crier_service_kit::server::{BindError, Bound, SocketLimits};
 use prometheus_client::registry::Registry;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{CorsConfig, GatewayConfig};
-use crate::feed::{Feed, READY_SPINE};
+use crate::feed::{Feed, READY_SPINE, StreamLimits};
 use crate::http;
 use crate::metrics::Metrics;
 use crate::state::State;
@@ -86,9 +86,20 @@ pub async fn build(settings: Settings) -> Result<Gateway, GatewayError> {
     let verifier = Verifier::new(&auth)?;
     let cors_layer = http::cors(&cors)?;
     let bound = Bound::bind(&config.listen.to_string()).await?;
+    let bound = bound.with_limits(SocketLimits {
+        connections: config.max_sockets,
+        head_timeout: config.head_timeout.get(),
+        stall_timeout: config.stall_timeout.get(),
+    });
     let name = format!("crier-gateway {}", bound.local_addr());
     let bus = Bus::connect_lazily(&nats, &name).await?;
-    let (live, live_copies) = Live::new(&bus, LiveCapacity::default());
+    let (live, live_copies) = Live::new(
+        &bus,
+        LiveCapacity {
+            messages: config.live_messages,
+            bytes: config.live_bytes,
+        },
+    );
 
     let mut registry = Registry::default();
     let http_metrics = HttpMetrics::register(&mut registry);
@@ -106,7 +117,11 @@ pub async fn build(settings: Settings) -> Result<Gateway, GatewayError> {
         told: told_receiver,
         readiness: readiness.clone(),
         metrics,
-        max_connections: config.max_connections,
+        limits: StreamLimits {
+            all: config.max_connections,
+            per_user: config.streams_per_user,
+        },
+        sockets: bound.sockets(),
         spine_patience: config.spine_patience.get(),
         drain_window: config.drain_window.get(),
     };

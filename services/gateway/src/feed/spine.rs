@@ -16,8 +16,8 @@ pub(super) enum SpineEvent {
     Begin { epoch: Epoch, position: Seq },
     /// The next message of the log.
     Item(SpineItem),
-    /// It can't be followed for now.
-    Lost { reason: String },
+    /// It can't be followed for now; one word for the metrics.
+    Lost { cause: &'static str, reason: String },
     /// It goes on where it was lost.
     Back,
 }
@@ -114,32 +114,41 @@ impl Follower {
                                     "what stood between {position} and {} is gone",
                                     item.seq
                                 );
-                                self.tell(SpineEvent::Lost { reason }).await?;
-                                return Ok(());
+                                return self.lost("purged", reason).await;
                             }
                             Ok(item) => {
                                 position = item.seq;
                                 self.tell(SpineEvent::Item(item)).await?;
                             }
                             Err(error) => {
-                                let reason = error.to_string();
-                                self.tell(SpineEvent::Lost { reason }).await?;
+                                self.lost(error.cause(), error.to_string()).await?;
                                 if matches!(error, SpineLost::Replaced { .. }) {
                                     return Ok(());
                                 }
+                                lost = true;
                                 break;
                             }
                         }
                     }
                     alive = Instant::now();
                 }
-                Err(SpineLost::Replaced { .. }) => return Ok(()),
-                Err(error) => debug!(%error, "the spine can't be made yet"),
+                Err(error @ SpineLost::Replaced { .. }) => {
+                    return self.lost(error.cause(), error.to_string()).await;
+                }
+                Err(error) if lost => debug!(%error, "the spine can't be made yet"),
+                Err(error) => {
+                    self.lost(error.cause(), error.to_string()).await?;
+                    lost = true;
+                }
             }
-            lost = true;
             pause().await;
         }
-        Ok(())
+        let reason = format!("it was away for more than {:?}", self.patience);
+        self.lost("behind", reason).await
+    }
+
+    async fn lost(&self, cause: &'static str, reason: String) -> Result<(), NobodyListens> {
+        self.tell(SpineEvent::Lost { cause, reason }).await
     }
 
     async fn tell(&self, event: SpineEvent) -> Result<(), NobodyListens> {
