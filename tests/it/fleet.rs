@@ -7,6 +7,8 @@ use crier_testkit::{DEADLINE, tools};
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
+use crate::world::{SECRET, World};
+
 /// A process of the real binary, killed when dropped.
 pub(crate) struct Process {
     child: Child,
@@ -42,6 +44,20 @@ pub(crate) fn command(arguments: &[&str]) -> Command {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .kill_on_drop(true);
+    command
+}
+
+/// A gateway of this system as a process, with these settings of its own.
+pub(crate) fn gateway_of(world: &World, settings: &[(&str, &str)]) -> Command {
+    let mut command = command(&["gateway"]);
+    command
+        .env("CRIER_NATS__URL", world.nats().url())
+        .env("CRIER_AUTH__SECRET", SECRET)
+        .env("CRIER_CURSOR__KEYS", format!("[{:?}]", world.keys))
+        .env("CRIER_GATEWAY__LISTEN", "127.0.0.1:0");
+    for (key, value) in settings {
+        command.env(format!("CRIER_GATEWAY__{key}"), value);
+    }
     command
 }
 

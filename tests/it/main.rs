@@ -2,7 +2,7 @@
 //!
 //! | module | shows |
 //! |---|---|
-//! | [`world`], [`people`], [`stream`], [`source`], [`log`], [`fleet`] | the harness: a system of one's own, people in it, what their browsers receive, plain EventSources that come back, the whole log, and the binary as processes |
+//! | [`world`], [`people`], [`stream`], [`source`], [`log`], [`fleet`], [`figures`] | the harness: a system of one's own, people in it, what their browsers receive, plain EventSources that come back, the whole log, the binary as processes, and what its metrics say |
 //! | [`scenarios`] | the three scenarios of the system that Crier replaces, over two gateways |
 //! | [`outside`] | events of an application beside Crier: each audience gets its own, once, as it was written |
 //! | [`removal`] | who is removed gets nothing more |
@@ -13,6 +13,9 @@
 //! | [`cluster`] | three nats-servers: the log's leader killed, stopped, all restarted, one after the other and at once |
 //! | [`epoch`] | the log cut short, purged, removed: what it lost comes again |
 //! | [`relay`] | two API services: the one that leads killed, or stopped with messages on their way |
+//! | [`healing`] | what goes missing between the log and a gateway, by each cause, is healed and counted |
+//! | [`drain`] | all gateways restarted one after the other under load; a gateway ends though its clients don't read |
+//! | [`hostile`] | slow, vanished and hostile clients cost the others nothing, and leave nothing behind |
 //! | [`chaos`] | three seeds of the fault campaign |
 //! | [`lists`] | who fetches a list and streams from its `last_event_id` misses nothing |
 //! | [`auth`] | forged, expired and foreign tokens; tickets, cookies and their pages |
@@ -35,7 +38,11 @@ mod auth;
 mod chaos;
 mod cluster;
 mod epoch;
+mod drain;
+mod figures;
 mod fleet;
+mod healing;
+mod hostile;
 mod interest;
 mod lists;
 mod log;

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crier_testkit::{DEADLINE, Frame, SseClient, wait_for};
 use serde_json::Value;
@@ -19,6 +19,8 @@ pub(crate) struct Attempt {
     pub(crate) status: Option<u16>,
     /// Why the stream ended, if the gateway said so, and after how long to come back.
     pub(crate) bye: Option<(String, Duration)>,
+    /// When it said so.
+    pub(crate) bye_at: Option<Instant>,
 }
 
 /// Everything that it has seen.
@@ -146,7 +148,11 @@ impl Run {
             .collect();
         let answer = SseClient::connect(&self.urls[gateway], &headers).await.ok();
         let status = answer.as_ref().map(SseClient::status);
-        self.seen().attempts.push(Attempt { status, bye: None });
+        self.seen().attempts.push(Attempt {
+            status,
+            bye: None,
+            bye_at: None,
+        });
         if let Some(mut stream) = answer.filter(|answer| answer.status() == 200) {
             // A stream that says nothing for so long is dead, and TCP would say so.
             while let Some(frame) = stream.next_frame(2 * DEADLINE).await {
@@ -173,7 +179,9 @@ impl Run {
             }
             Some("bye") => {
                 let reason = frame.json()["reason"].as_str().unwrap().to_owned();
-                seen.attempts.last_mut().unwrap().bye = Some((reason, retry));
+                let attempt = seen.attempts.last_mut().unwrap();
+                attempt.bye = Some((reason, retry));
+                attempt.bye_at = Some(Instant::now());
             }
             _ => {}
         }

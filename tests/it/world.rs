@@ -2,6 +2,7 @@
 //!
 //! A test that leaves unsent events behind, or in which a service ended by itself, fails in [`World::end`].
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use crier_api::config::{ApiConfig, Config, CursorConfig, DatabaseGroup, LimitsConfig, RelayGroup};
@@ -18,6 +19,7 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::figures::Figures;
 use crate::people::Person;
 
 /// Signs the tokens of a test's people.
@@ -143,7 +145,20 @@ impl World {
 
     /// Starts one more gateway and gives its number.
     pub(crate) async fn add_gateway(&mut self) -> usize {
+        let gateway = self.start_gateway(([127, 0, 0, 1], 0).into()).await;
+        self.gateways.push(gateway);
+        self.gateways.len() - 1
+    }
+
+    /// Starts a gateway that was stopped again, where it was.
+    pub(crate) async fn start_gateway_again(&mut self, number: usize) {
+        let address = self.gateways[number].url.trim_start_matches("http://");
+        self.gateways[number] = self.start_gateway(address.parse().unwrap()).await;
+    }
+
+    async fn start_gateway(&self, listen: SocketAddr) -> Service {
         let mut config = gateway_config();
+        config.listen = listen;
         if let Some(change) = self.options.gateway {
             change(&mut config);
         }
@@ -173,8 +188,7 @@ impl World {
             Some(())
         })
         .await;
-        self.gateways.push(Service { url, stop, task });
-        self.gateways.len() - 1
+        Service { url, stop, task }
     }
 
     /// Tells a gateway to stop and waits until it has.
@@ -259,12 +273,9 @@ impl World {
         let published = store.relay_position().await.unwrap().unwrap().seq.0;
         let running = self.gateways.iter();
         for gateway in running.filter(|gateway| !gateway.stop.is_cancelled()) {
-            let http = HttpClient::new(&gateway.url);
             wait_for("a gateway to have walked all of it", async || {
-                let metrics = http.get("/metrics").await.text();
-                let mut lines = metrics.lines();
-                let position = lines.find_map(|line| line.strip_prefix("gateway_position "));
-                (position?.parse::<u64>().ok()? >= published).then_some(())
+                let figures = Figures::of(&gateway.url).await;
+                (figures.get("gateway_position") >= published as f64).then_some(())
             })
             .await;
         }

@@ -12,7 +12,7 @@ use hyper::Method;
 use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 
 use crate::process::{Ending, Process, describe, log_tail};
@@ -180,15 +180,42 @@ impl NatsServer {
             .signal(Signal::CONT);
     }
 
-    /// Takes everything on these subjects out of a JetStream stream, in the few words of NATS's protocol that this takes.
+    /// Takes everything on these subjects out of a JetStream stream.
     ///
     /// # Panics
     /// When the server does not say that it has.
     pub async fn purge(&self, stream: &str, subjects: &str) {
-        let purged = tokio::time::timeout(DEADLINE, purge(self.client, stream, subjects)).await;
-        purged
+        let filter = serde_json::json!({ "filter": subjects });
+        let purged = self
+            .jetstream(&format!("STREAM.PURGE.{stream}"), &filter)
+            .await;
+        assert_eq!(purged["success"], true, "{purged}");
+    }
+
+    /// Takes all consumers of a JetStream stream away, and gives how many there were.
+    ///
+    /// # Panics
+    /// When the server does not say that it has.
+    pub async fn delete_consumers(&self, stream: &str) -> usize {
+        let names = self
+            .jetstream(&format!("CONSUMER.NAMES.{stream}"), &Value::Null)
+            .await;
+        let names = names["consumers"].as_array().expect("a list").clone();
+        for name in names.iter().filter_map(Value::as_str) {
+            let deleted = self
+                .jetstream(&format!("CONSUMER.DELETE.{stream}.{name}"), &Value::Null)
+                .await;
+            assert_eq!(deleted["success"], true, "{deleted}");
+        }
+        names.len()
+    }
+
+    /// What JetStream answers.
+    async fn jetstream(&self, call: &str, body: &Value) -> Value {
+        let answered = tokio::time::timeout(DEADLINE, jetstream(self.client, call, body)).await;
+        answered
             .expect("an answer in time")
-            .expect("the stream is purged");
+            .expect("an answer of the server")
     }
 
     async fn end(&self, signal: Signal) {
@@ -242,23 +269,29 @@ async fn launch(
     }
 }
 
-async fn purge(server: SocketAddr, stream: &str, subjects: &str) -> anyhow::Result<()> {
-    let mut socket = TcpStream::connect(server).await?;
-    let body = serde_json::json!({ "filter": subjects }).to_string();
+/// One call, in the few words of NATS's protocol that this takes.
+async fn jetstream(server: SocketAddr, call: &str, body: &Value) -> anyhow::Result<Value> {
+    let mut socket = BufReader::new(TcpStream::connect(server).await?);
+    let body = if body.is_null() {
+        String::new()
+    } else {
+        body.to_string()
+    };
     let ask = format!(
-        "CONNECT {{\"verbose\":false}}\r\nSUB purged 1\r\n\
-         PUB $JS.API.STREAM.PURGE.{stream} purged {}\r\n{body}\r\n",
+        "CONNECT {{\"verbose\":false}}\r\nSUB answer 1\r\nPUB $JS.API.{call} answer {}\r\n{body}\r\n",
         body.len()
     );
     socket.write_all(ask.as_bytes()).await?;
-    let mut answer = String::new();
-    let mut chunk = [0; 4096];
-    while !answer.contains("\"success\"") {
-        let read = socket.read(&mut chunk).await?;
-        anyhow::ensure!(read > 0 && !answer.contains("\"error\""), "{answer}");
-        answer.push_str(&String::from_utf8_lossy(&chunk[..read]));
+    loop {
+        let mut line = String::new();
+        anyhow::ensure!(socket.read_line(&mut line).await? > 0, "it hung up");
+        anyhow::ensure!(!line.starts_with("-ERR"), "{line}");
+        if let Some(length) = line.trim_end().strip_prefix("MSG answer 1 ") {
+            let mut answer = vec![0; length.parse()?];
+            socket.read_exact(&mut answer).await?;
+            return Ok(serde_json::from_slice(&answer)?);
+        }
     }
-    Ok(())
 }
 
 fn configuration(
