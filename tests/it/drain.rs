@@ -125,7 +125,9 @@ async fn all_gateways_restarted_one_after_the_other_under_load_lose_nothing_and_
         let seen = source.seen();
         assert_eq!(came(&seen.events), expected);
         assert_eq!((seen.resets, seen.ended), (0, None));
-        assert!(seen.byes().iter().all(|reason| *reason == "drain"));
+        // A gateway that has just started may not know yet where the log stands.
+        let expected = |reason: &&str| ["drain", "unavailable"].contains(reason);
+        assert!(seen.byes().iter().all(expected), "{:?}", seen.byes());
     }
     no_storm(&sources, &drained);
     world.end().await;
@@ -139,7 +141,9 @@ fn no_storm(sources: &[(i64, Source)], drained: &[std::ops::Range<Instant>]) {
         seen.attempts.iter()
     });
     let byes: Vec<(Instant, Duration)> = attempts
-        .filter_map(|attempt| Some((attempt.bye_at?, attempt.bye.as_ref()?.1)))
+        .filter_map(|attempt| Some((attempt.bye_at?, attempt.bye.as_ref()?)))
+        .filter(|(_, (reason, _))| reason == "drain")
+        .map(|(at, (_, retry))| (at, *retry))
         .collect();
     assert!(byes.len() >= sources.len(), "{} byes", byes.len());
     let retries: BTreeSet<Duration> = byes.iter().map(|(_, retry)| *retry).collect();

@@ -54,7 +54,8 @@ pub(crate) fn gateway_of(world: &World, settings: &[(&str, &str)]) -> Command {
         .env("CRIER_NATS__URL", world.nats().url())
         .env("CRIER_AUTH__SECRET", SECRET)
         .env("CRIER_CURSOR__KEYS", format!("[{:?}]", world.keys))
-        .env("CRIER_GATEWAY__LISTEN", "127.0.0.1:0");
+        .env("CRIER_GATEWAY__LISTEN", "127.0.0.1:0")
+        .env("CRIER_TELEMETRY__LOG", "warn");
     for (key, value) in settings {
         command.env(format!("CRIER_GATEWAY__{key}"), value);
     }

@@ -157,6 +157,7 @@ impl Run {
             // A stream that says nothing for so long is dead, and TCP would say so.
             while let Some(frame) = stream.next_frame(2 * DEADLINE).await {
                 self.take(&frame);
+                // By the letter of the standard: a block of a new stream without an id clears it. Browsers keep it.
                 self.last_event_id = stream.last_event_id().to_owned();
             }
             self.seen().is_ready = false;

@@ -89,6 +89,20 @@ pub(crate) fn channel(messages: usize, bytes: usize) -> (Outlet, Frames) {
     )
 }
 
+/// How a block with an id begins.
+const ID: &[u8] = b"id: ";
+
+/// The first frame of a stream, with the client's own cursor if it has no other: a stream may end before it has begun,
+/// and by the letter of the standard a first block without an id makes an EventSource forget the one it had.
+pub(crate) fn keeping(cursor: Option<&str>, first: Bytes) -> Bytes {
+    match cursor {
+        Some(cursor) if !first.starts_with(ID) => {
+            [ID, cursor.as_bytes(), b"\n", &first].concat().into()
+        }
+        _ => first,
+    }
+}
+
 impl Outlet {
     /// Queues a frame.
     ///
@@ -154,6 +168,12 @@ impl Frames {
         self.taken(&first);
         self.first = Some(first);
         Begin::Frame
+    }
+
+    /// The stream begins with an id, be it the one that the client came with.
+    pub(crate) fn keeping(mut self, cursor: Option<&str>) -> Self {
+        self.first = self.first.take().map(|first| keeping(cursor, first));
+        self
     }
 
     /// A frame has left the queue.
@@ -260,6 +280,25 @@ mod tests {
         let (outlet, mut frames) = channel(2, 100);
         drop(outlet);
         assert_eq!(frames.begin().await, Begin::Silence);
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_ends_before_it_begins_keeps_the_clients_cursor() {
+        for (cursor, first, expected) in [
+            (Some("abc"), "event: bye\n\n", "id: abc\nevent: bye\n\n"),
+            (None, "event: bye\n\n", "event: bye\n\n"),
+            (
+                Some("abc"),
+                "id: d\nevent: ready\n\n",
+                "id: d\nevent: ready\n\n",
+            ),
+        ] {
+            let (outlet, mut frames) = channel(2, 100);
+            outlet.push(first.into()).unwrap();
+            assert_eq!(frames.begin().await, Begin::Frame);
+            let read = frames.keeping(cursor).frame().await.unwrap().unwrap();
+            assert_eq!(read.into_data().unwrap(), expected);
+        }
     }
 
     #[tokio::test]

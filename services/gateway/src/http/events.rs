@@ -73,6 +73,9 @@ pub(super) async fn open(
         }
         Err(Refusal::Forbidden(detail)) => return Problem::forbidden(detail).into_response(),
     };
+    let given = given_cursor(&headers, query.last_event_id.as_deref());
+    let resume = resume(given, &state);
+    let kept = given.filter(|_| matches!(resume, Resume::At(_)));
     let id = ConnectionId(state.next_connection.fetch_add(1, Ordering::Relaxed));
     let (outlet, frames) = outlet::channel(state.config.queue_messages, state.config.queue_bytes);
     let open = Open {
@@ -80,33 +83,38 @@ pub(super) async fn open(
         user: reader.user,
         issued_at: reader.issued_at,
         expires_at: reader.expires_at,
-        resume: resume(&headers, query.last_event_id.as_deref(), &state),
+        resume,
         outlet,
     };
     let taken = tokio::time::timeout(OPEN_TIMEOUT, state.open.send(open)).await;
     if !matches!(taken, Ok(Ok(()))) {
-        return stream(drain::bye(ByeReason::Busy).into());
+        return stream(outlet::keeping(kept, drain::bye(ByeReason::Busy)).into());
     }
     let mut frames = frames.tell(id, state.told.clone());
     // The hub sends whoever waits for too long away; this is for a feed that stands still.
     let patience = state.config.snapshot_wait.get() + OPEN_TIMEOUT;
     match tokio::time::timeout(patience, frames.begin()).await {
-        Ok(Begin::Frame) => stream(frames.into_body()),
+        Ok(Begin::Frame) => stream(frames.keeping(kept).into_body()),
         Ok(Begin::Refused) => Problem::unauthorized()
             .with_detail(WITHDRAWN)
             .into_response(),
-        Ok(Begin::Silence) | Err(_) => stream(drain::bye(ByeReason::Unavailable).into()),
+        Ok(Begin::Silence) | Err(_) => {
+            stream(outlet::keeping(kept, drain::bye(ByeReason::Unavailable)).into())
+        }
     }
 }
 
 /// The header wins: a browser that reconnects sends it, while the address still has the old parameter.
-fn resume(headers: &HeaderMap, parameter: Option<&str>, state: &State) -> Resume {
+fn given_cursor<'a>(headers: &'a HeaderMap, parameter: Option<&'a str>) -> Option<&'a str> {
     // A header that is no text is a damaged cursor, not an absent one.
-    let given = headers
+    headers
         .get(LAST_EVENT_ID)
         .map(|value| value.to_str().unwrap_or("?"))
         .or(parameter)
-        .filter(|text| !text.is_empty());
+        .filter(|text| !text.is_empty())
+}
+
+fn resume(given: Option<&str>, state: &State) -> Resume {
     match given {
         None => Resume::Fresh,
         Some(text) => Cursor::open(text, &state.keys).map_or(Resume::Bad, |mut cursor| {
