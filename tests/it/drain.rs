@@ -26,10 +26,9 @@ fn write(alice: &Person, discussions: Vec<(i64, i64)>) -> (CancellationToken, Jo
     let stopped = stop.clone();
     let task = tokio::spawn(async move {
         let mut written = Written::new();
-        let mut number = 0;
         // A last one everywhere after it was told.
         let mut left = discussions.len();
-        for (community, discussion) in discussions.iter().cycle() {
+        for (number, (community, discussion)) in discussions.iter().cycle().enumerate() {
             if stopped.is_cancelled() {
                 if left == 0 {
                     break;
@@ -39,7 +38,6 @@ fn write(alice: &Person, discussions: Vec<(i64, i64)>) -> (CancellationToken, Jo
             let text = number.to_string();
             alice.comment(*discussion, &text).await;
             written.entry(*community).or_default().push(text);
-            number += 1;
         }
         written
     });
@@ -186,6 +184,8 @@ async fn a_gateway_that_drains_is_not_ready_and_ends_though_clients_never_read()
         &world,
         &[
             ("QUEUE_MESSAGES", "16"),
+            // The kernel is not to end them.
+            ("STALL_TIMEOUT", "10m"),
             ("DRAIN_WINDOW", "1s"),
             ("DRAIN_DEADLINE", "5s"),
         ],

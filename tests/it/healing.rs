@@ -57,7 +57,7 @@ impl Broken {
 
     /// Everything came to a stream that was open all the time, once and in order, and the gap of this cause was
     /// healed.
-    async fn is_healed(self, mut at_bob: Stream, comments: usize, cause: &str) {
+    async fn ends_healed(self, mut at_bob: Stream, comments: usize, cause: &str) {
         self.alice.comment(self.discussion, "end").await;
         let came = at_bob.comments_until("end").await;
         assert_eq!(came, numbers(comments));
@@ -89,7 +89,7 @@ async fn live_copies_that_do_not_come_are_read() {
         })
         .await;
     assert_eq!(figures.get("gateway_spine_lost_total"), 0.0);
-    broken.is_healed(at_bob, COMMENTS, "live_copy").await;
+    broken.ends_healed(at_bob, COMMENTS, "live_copy").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -104,7 +104,7 @@ async fn live_copies_that_find_the_queue_full_are_read() {
                 && figures.gaps("live_copy").0 >= COMMENTS as f64
         })
         .await;
-    broken.is_healed(at_bob, COMMENTS, "live_copy").await;
+    broken.ends_healed(at_bob, COMMENTS, "live_copy").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -126,7 +126,7 @@ async fn a_connection_that_is_cut_is_made_again_and_the_spine_goes_on() {
             figures.get("gateway_nats_reconnects_total") >= 1.0
         })
         .await;
-    broken.is_healed(at_bob, COMMENTS, "disconnected").await;
+    broken.ends_healed(at_bob, COMMENTS, "disconnected").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -141,7 +141,7 @@ async fn a_spine_that_falls_silent_is_made_again() {
         })
         .await;
     broken.way.set(Way::Open);
-    broken.is_healed(at_bob, COMMENTS, "silent").await;
+    broken.ends_healed(at_bob, COMMENTS, "silent").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -151,7 +151,7 @@ async fn a_spine_whose_consumer_is_gone_is_made_again() {
     broken.write(0..5).await;
     assert_eq!(broken.world.nats().delete_consumers("CRIER").await, 2);
     broken.write(5..COMMENTS).await;
-    broken.is_healed(at_bob, COMMENTS, "gone").await;
+    broken.ends_healed(at_bob, COMMENTS, "gone").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -167,7 +167,7 @@ async fn what_the_spine_lost_on_the_way_is_noticed_though_nothing_comes_after_it
         })
         .await;
     broken.way.set(Way::Open);
-    broken.is_healed(at_bob, COMMENTS, "gap").await;
+    broken.ends_healed(at_bob, COMMENTS, "gap").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -198,20 +198,17 @@ async fn a_spine_that_is_too_far_behind_sends_its_streams_away_and_they_resume()
             figures.gaps("behind") == (1.0, 1.0)
         })
         .await;
-    let seen = at_bob.seen();
-    let came: Vec<&str> = seen
-        .events
-        .iter()
-        .filter_map(|event| event["data"]["comment"]["content"].as_str())
-        .collect();
-    assert_eq!(came, numbers(COMMENTS));
-    assert_eq!(seen.resets, 0);
-    assert!(
-        seen.byes().iter().all(|reason| *reason == "unavailable"),
-        "{:?}",
-        seen.byes()
-    );
-    assert!(!seen.byes().is_empty());
-    drop(seen);
+    {
+        let seen = at_bob.seen();
+        let comments = seen.events.iter();
+        let came: Vec<&str> = comments
+            .filter_map(|event| event["data"]["comment"]["content"].as_str())
+            .collect();
+        assert_eq!(came, numbers(COMMENTS));
+        assert_eq!(seen.resets, 0);
+        let byes = seen.byes();
+        let away = |reason: &&str| *reason == "unavailable";
+        assert!(!byes.is_empty() && byes.iter().all(away), "{byes:?}");
+    }
     broken.world.end().await;
 }

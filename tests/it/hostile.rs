@@ -175,6 +175,40 @@ async fn clients_that_vanished_are_given_up_though_nothing_says_so() {
     world.end().await;
 }
 
+/// Readers that read on and on are given up, and nothing of them is kept while they do.
+async fn slow_readers_are_given_up(bytes: usize, pause: Duration) {
+    const READERS: usize = 5;
+    let world = World::start().await;
+    let (alice, bob, discussion) = talk(&world).await;
+    let (_process, url) = gateway(&world).await;
+    let mut open = Stream::open(&url, &bob.token).await;
+    let readers = attacks::SlowReaders::open(&url, &bob.token, READERS, bytes, pause).await;
+    until(&url, "all streams to be open", |figures| {
+        figures.get("gateway_streams_held") == 1.0 + READERS as f64
+    })
+    .await;
+    let (stop, writing) = write(&alice, discussion, 0);
+    let reading = tokio::spawn(async move { (open.comments_until("end").await, open) });
+    let reads = tokio::spawn(readers.read());
+    nothing_is_left(&url, 1.0).await;
+    stop.cancel();
+    let written = writing.await.unwrap();
+    let (came, _open) = reading.await.unwrap();
+    assert!(came == written, "{} of {}", came.len(), written.len());
+    reads.abort();
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_of_one_byte_a_second_is_given_up() {
+    slow_readers_are_given_up(1, Duration::from_secs(1)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_of_some_kilobytes_a_second_is_given_up() {
+    slow_readers_are_given_up(400, Duration::from_millis(50)).await;
+}
+
 /// The memory that a process has, in KiB.
 fn resident(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();

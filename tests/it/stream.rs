@@ -47,8 +47,11 @@ impl Stream {
 
     /// As [`Stream::frame`]; `None` when the stream has ended.
     pub(crate) async fn try_frame(&mut self) -> Option<Frame> {
+        // Signs of life are no reason to wait longer.
+        let last = tokio::time::Instant::now() + DEADLINE;
         loop {
-            let frame = self.sse.next_frame(DEADLINE).await?;
+            let left = last.saturating_duration_since(tokio::time::Instant::now());
+            let frame = self.sse.next_frame(left).await?;
             if let Some(id) = &frame.id {
                 assert!(!self.ids.contains(id), "an id came twice: {frame:?}");
                 self.ids.push(id.clone());

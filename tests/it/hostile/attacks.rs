@@ -9,22 +9,60 @@ use super::client::{Client, events_head};
 use crate::figures::until;
 use crate::stream::Stream;
 
-/// Readers of a byte now and then, until all of them have been given up.
-pub(super) async fn trickle(url: &str, token: &str) {
-    const READERS: usize = 10;
-    let read = |number: usize| async move {
-        let mut client = Client::small(url).await;
-        client.get_events(token, None).await;
-        while client.one_byte().await.is_some() {
-            tokio::time::sleep(Duration::from_millis(10 + number as u64)).await;
+/// Readers that are too slow, and read on, so much at a time and so often.
+pub(super) struct SlowReaders {
+    clients: Vec<Client>,
+    bytes: usize,
+    pause: Duration,
+}
+
+impl SlowReaders {
+    /// Opens this many streams.
+    pub(super) async fn open(
+        url: &str,
+        token: &str,
+        how_many: usize,
+        bytes: usize,
+        pause: Duration,
+    ) -> Self {
+        let open = |_| async move {
+            let mut client = Client::small(url).await;
+            client.get_events(token, None).await;
+            client
+        };
+        let clients = join_all((0..how_many).map(open)).await;
+        Self {
+            clients,
+            bytes,
+            pause,
         }
-    };
+    }
+
+    /// Reads until the other side ends it.
+    pub(super) async fn read(self) {
+        let (bytes, pause) = (self.bytes, self.pause);
+        let read = |mut client: Client| async move {
+            while client.sip(bytes).await {
+                tokio::time::sleep(pause).await;
+            }
+        };
+        join_all(self.clients.into_iter().map(read)).await;
+    }
+}
+
+/// Readers of a few bytes now and then, until they have been given up.
+pub(super) async fn trickle(url: &str, token: &str) {
+    const READERS: usize = 5;
+    let pause = Duration::from_millis(50);
+    // So little that the kernel takes it for a stall, and more than that.
+    let bytewise = SlowReaders::open(url, token, READERS, 1, pause).await;
+    let sipping = SlowReaders::open(url, token, READERS, 400, pause).await;
     let slow = until(url, "the readers to be slow", |figures| {
         let slow = figures.find("gateway_streams_closed_total{reason=\"slow\"}");
         slow.is_some_and(|slow| slow >= READERS as f64)
     });
     tokio::select! {
-        _ = join_all((0..READERS).map(read)) => {}
+        _ = async { tokio::join!(bytewise.read(), sipping.read()) } => {}
         _ = slow => {}
     }
 }

@@ -26,7 +26,8 @@ impl Client {
     /// One for which the kernels keep as little as they can.
     pub(crate) async fn small(url: &str) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
-        socket.set_recv_buffer_size(2048).unwrap();
+        // Less, and its window would open so seldom that the kernel takes any reading for a stall.
+        socket.set_recv_buffer_size(16 * 1024).unwrap();
         SockRef::from(&socket).set_tcp_mss(SMALL_SEGMENT).unwrap();
         Self(socket.connect(address(url)).await.unwrap())
     }
@@ -64,11 +65,10 @@ impl Client {
         self.read_until("\0 never sent \0").await
     }
 
-    /// One byte, unless it has ended.
-    pub(crate) async fn one_byte(&mut self) -> Option<u8> {
-        let mut byte = [0];
-        let read = self.0.read(&mut byte).await;
-        read.is_ok_and(|read| read > 0).then_some(byte[0])
+    /// At most this much, unless it has ended.
+    pub(crate) async fn sip(&mut self, bytes: usize) -> bool {
+        let mut chunk = vec![0; bytes];
+        self.0.read(&mut chunk).await.is_ok_and(|read| read > 0)
     }
 
     /// Whether the connection ended within this time.
