@@ -57,6 +57,19 @@ chaos: ## Break a running Crier and count what it got wrong (SEED=n SEEDS=k SABO
 	@exec "$${CARGO_TARGET_DIR:-target}/debug/crier-chaos" --seed $(SEED) --seeds $(SEEDS) \
 		$(if $(SABOTAGE),--sabotage $(SABOTAGE)) $(ARGS)
 
+SECONDS ?= 60
+# All of one target's seeds are in fuzz/seeds; what libFuzzer finds besides is kept in fuzz/corpus, and what fails in
+# fuzz/artifacts. `make test` runs the same functions for a moment (libs/domain/tests/fuzz).
+.PHONY: fuzz
+fuzz: ## Any bytes for all that is parsed, on all cores (SECONDS=n for each target)
+	@cargo fuzz --version >/dev/null 2>&1 || { echo "make fuzz needs cargo-fuzz: cargo install --locked cargo-fuzz" >&2; exit 1; }
+	@cargo +nightly --version >/dev/null 2>&1 || { echo "make fuzz needs a nightly compiler: rustup toolchain install nightly" >&2; exit 1; }
+	@for target in cursor ticket header snapshot; do \
+		mkdir -p fuzz/corpus/$$target && \
+		cargo +nightly fuzz run $$target fuzz/corpus/$$target fuzz/seeds/$$target -- \
+			-fork=$$(nproc) -max_total_time=$(SECONDS) || exit 1; \
+	done
+
 .PHONY: schemathesis
 schemathesis: ## Call everything that OpenAPI names with all that it allows and forbids (ARGS="…" for schemathesis run)
 	@$(fetch) nats-server

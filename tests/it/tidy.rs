@@ -119,7 +119,16 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
 #[test]
 fn files_say_what_is_in_them() {
     let mut files = Vec::new();
-    for folder in ["libs", "services", "migrations", "tests", "bench", "chaos"] {
+    let folders = [
+        "libs",
+        "services",
+        "migrations",
+        "tests",
+        "bench",
+        "chaos",
+        "fuzz/fuzz_targets",
+    ];
+    for folder in folders {
         sources(&root().join(folder), &mut files);
     }
     assert!(files.len() > 100, "the check reads files");

@@ -1,0 +1,9 @@
+//! Any bytes as tickets, as clients bring them.
+
+#![no_main]
+#![allow(dead_code)]
+
+#[path = "../../libs/domain/tests/fuzz/targets.rs"]
+mod targets;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| targets::ticket(data));
