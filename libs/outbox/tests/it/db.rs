@@ -43,6 +43,10 @@ pub(crate) struct State {
     pub(crate) rows: BTreeMap<i64, Stored>,
     /// The last row of each user: what their snapshot must know of.
     pub(crate) users: HashMap<UserId, i64>,
+    /// What each user may receive.
+    rights: HashMap<UserId, Snapshot>,
+    /// The rights of users as each of their rows left them, by the row's id.
+    pub(crate) history: BTreeMap<i64, (UserId, Snapshot)>,
     pub(crate) buried: BTreeMap<OutboxId, String>,
     pub(crate) position: Option<Position>,
     pub(crate) calls: Vec<&'static str>,
@@ -90,19 +94,45 @@ impl Db {
     }
 
     pub(crate) fn commit_event(&self, community: i64, body: &str) -> EventId {
+        let event = Event {
+            id: EventId::new(),
+            community: CommunityId::try_from(community).unwrap(),
+            article: None,
+            audience: Audience::Members,
+            exclude: None,
+            body: Bytes::copy_from_slice(body.as_bytes()),
+        };
+        let id = event.id;
+        self.with(|state| state.insert(Change::Event(event)));
+        id
+    }
+
+    /// The event that is made for the id of its row.
+    pub(crate) fn commit(&self, make: impl FnOnce(OutboxId) -> Event) -> OutboxId {
         self.with(|state| {
-            let event = Event {
-                id: EventId::new(),
-                community: CommunityId::try_from(community).unwrap(),
-                article: None,
-                audience: Audience::Members,
-                exclude: None,
-                body: Bytes::copy_from_slice(body.as_bytes()),
-            };
-            let id = event.id;
-            state.insert(Change::Event(event));
+            let event = make(OutboxId(state.last_id + 1));
+            state.insert(Change::Event(event))
+        })
+    }
+
+    /// Changes what a user may receive of a community, given the id of the row: the fence of what begins.
+    pub(crate) fn commit_rights(
+        &self,
+        user: UserId,
+        community: CommunityId,
+        change: impl FnOnce(&mut Snapshot, OutboxId),
+    ) -> OutboxId {
+        self.with(|state| {
+            let id = state.insert(Change::User(user, Some(community)));
+            let rights = state.rights.entry(user).or_default();
+            change(rights, id);
+            state.history.insert(id.0, (user, rights.clone()));
             id
         })
+    }
+
+    pub(crate) fn last_id(&self) -> i64 {
+        self.with(|state| state.last_id)
     }
 
     pub(crate) fn commit_user(&self, user: i64, community: i64) -> OutboxId {
@@ -315,7 +345,7 @@ impl Source for Db {
             let build = |user: &UserId| {
                 let snapshot = Snapshot {
                     not_before: state.users.get(user).copied().unwrap_or_default(),
-                    ..Snapshot::default()
+                    ..state.rights.get(user).cloned().unwrap_or_default()
                 };
                 (*user, Bytes::from(snapshot.encode()))
             };

@@ -34,7 +34,7 @@ enum Step {
     Loses(u64),
 }
 
-fn publish_fate() -> impl Strategy<Value = Fate> {
+pub(crate) fn publish_fate() -> impl Strategy<Value = Fate> {
     prop_oneof![
         4 => (0u64..30).prop_map(Fate::Fine),
         1 => (0u64..9_000).prop_map(Fate::Fine),
@@ -49,7 +49,7 @@ fn publish_fate() -> impl Strategy<Value = Fate> {
     ]
 }
 
-fn db_fate() -> impl Strategy<Value = DbFate> {
+pub(crate) fn db_fate() -> impl Strategy<Value = DbFate> {
     prop_oneof![
         4 => (0u64..20).prop_map(DbFate::Fine),
         1 => (0u64..3_000).prop_map(DbFate::Fine),
@@ -143,7 +143,7 @@ async fn play(steps: Vec<Step>, relays: usize, batch: usize, window: usize, forg
     world.check();
 }
 
-fn run(play: impl Future<Output = ()>) {
+pub(crate) fn run(play: impl Future<Output = ()>) {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = runtime.enable_time().start_paused(true).build().unwrap();
     runtime.block_on(play);

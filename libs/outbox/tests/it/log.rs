@@ -7,6 +7,7 @@ use std::time::Duration;
 use crier_domain::log::{Head, Message, header, read};
 use crier_domain::{Epoch, EventId, Seq, Subject, UserId};
 use crier_outbox::sink::PublishError;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::connection::Fate;
@@ -77,6 +78,8 @@ pub(crate) struct State {
     pub(crate) in_flight: (usize, usize),
     pub(crate) most_in_flight: (usize, usize),
     pub(crate) purges: Vec<(UserId, Seq)>,
+    /// Tells that something was stored.
+    pub(crate) stored: watch::Sender<Seq>,
 }
 
 #[derive(Clone, Default)]
@@ -111,6 +114,27 @@ impl Log {
 
     pub(crate) fn ever(&self) -> Vec<Entry> {
         self.0.lock().unwrap().ever.clone()
+    }
+
+    /// What stands after a position.
+    pub(crate) fn after(&self, seq: Seq) -> Vec<Entry> {
+        let state = self.0.lock().unwrap();
+        let first = state.entries.partition_point(|entry| entry.seq <= seq);
+        state.entries[first..].to_vec()
+    }
+
+    pub(crate) fn get(&self, seq: Seq) -> Option<Entry> {
+        let state = self.0.lock().unwrap();
+        let found = state.entries.binary_search_by_key(&seq, |entry| entry.seq);
+        found.ok().map(|at| state.entries[at].clone())
+    }
+
+    pub(crate) fn is_away(&self) -> bool {
+        self.0.lock().unwrap().away
+    }
+
+    pub(crate) fn stored(&self) -> watch::Receiver<Seq> {
+        self.0.lock().unwrap().stored.subscribe()
     }
 
     pub(crate) fn tail(&self) -> Seq {
@@ -244,6 +268,8 @@ impl Log {
             state.entries.push(entry.clone());
             state.ever.push(entry);
         }
-        Ok(Seq(state.tail))
+        let seq = Seq(state.tail);
+        state.stored.send_replace(seq);
+        Ok(seq)
     }
 }

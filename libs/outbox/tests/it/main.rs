@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `db`, `log`, `connection` | the outbox, the log, and the way there, with what can go wrong in each |
 //! | `world` | both with relays over them; `check` says what must hold whatever happened |
+//! | `whole` | all of it with gateways' hubs and clients behind, and what each client had to get |
 //! | the others | tests |
 
 #[cfg(test)]
@@ -23,5 +24,7 @@ mod log;
 mod passes;
 #[cfg(test)]
 mod spans;
+#[cfg(test)]
+mod whole;
 #[cfg(test)]
 mod world;
