@@ -8,15 +8,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 use clap::Args;
-use crier_domain::Keys;
-use crier_service_kit::auth::{AuthConfig, Signer};
-use crier_service_kit::config::Secret;
 use crier_store::{DatabaseConfig, Store};
-use crier_testkit::{HttpClient, NatsServer, Postgres};
+use crier_testkit::{NatsServer, Postgres};
 use serde_json::json;
 use tokio::sync::watch;
 
-use crate::fleet::{Process, mirror, settled};
+use crate::fleet::{mirror, settled};
+use crate::platform::{Platform, Settings};
 use talk::Talk;
 
 /// The load.
@@ -39,7 +37,6 @@ impl Default for Arguments {
     }
 }
 
-const SECRET: &str = "a secret that measures and protects nothing";
 /// Nothing of the mirrored file is in it.
 const QUIET: i64 = 1;
 /// The mirrored file adds members to it.
@@ -69,10 +66,11 @@ async fn on(arguments: &Arguments, name: &str, database: &str) -> anyhow::Result
     println!("### {name}\n");
     let fleet = Fleet::start(database).await?;
     fleet.introduce().await?;
+    let platform = &fleet.platform;
     let mut talk = Talk::begin(
-        &fleet.api_url,
-        &fleet.gateway_url,
-        &fleet.signer,
+        &platform.api.url,
+        &platform.gateways[0].url,
+        &platform.signer,
         [QUIET, BUSY],
     )
     .await?;
@@ -182,11 +180,7 @@ fn file(arguments: &Arguments) -> anyhow::Result<String> {
 
 /// An API service and a gateway as processes.
 struct Fleet {
-    api: Process,
-    gateway: Process,
-    api_url: String,
-    gateway_url: String,
-    signer: Signer,
+    platform: Platform,
     /// Looks at the outbox.
     store: Store,
     _nats: NatsServer,
@@ -205,40 +199,11 @@ struct Run {
 impl Fleet {
     async fn start(database: &str) -> anyhow::Result<Self> {
         let nats = NatsServer::start().await;
-        let (keys, nats_url) = (format!("[\"{}\"]", Keys::random_base64()), nats.url());
-        let settings = [
-            ("CRIER_AUTH__SECRET", SECRET),
-            ("CRIER_CURSOR__KEYS", keys.as_str()),
-            ("CRIER_NATS__URL", nats_url.as_str()),
-            ("CRIER_DATABASE__URL", database),
-            ("CRIER_DATABASE__MIGRATE_ON_START", "true"),
-            ("CRIER_API__LISTEN", "127.0.0.1:0"),
-            ("CRIER_GATEWAY__LISTEN", "127.0.0.1:0"),
-        ];
-        let mut api = Process::start(&["api"], &settings)?;
-        let api_url = api.url("crier api on").await?;
-        let mut gateway = Process::start(&["gateway"], &settings)?;
-        let gateway_url = gateway.url("crier gateway on").await?;
-        let auth = AuthConfig {
-            secret: Some(Secret::new(SECRET)),
-            ..AuthConfig::default()
-        };
         Ok(Self {
-            api,
-            gateway,
-            api_url,
-            gateway_url,
-            signer: Signer::new(&auth)?,
+            platform: Platform::start(Settings::new(&nats.url(), database), 1).await?,
             store: Store::connect(&DatabaseConfig::new(database)).await?,
             _nats: nats,
         })
-    }
-
-    fn client(&self, user: i64, name: &str) -> anyhow::Result<HttpClient> {
-        let token = self
-            .signer
-            .sign_user(user, name, Duration::from_secs(3600))?;
-        Ok(HttpClient::new(&self.api_url).with_token(token))
     }
 
     /// The communities in which there is talk, and the two who talk.
@@ -268,17 +233,18 @@ impl Fleet {
                 r#"{{"kind":"community_article","id":{community},"community_id":{community},"article_id":{community},"status":"published"}}"#
             )?;
         }
-        let token = self.signer.sign_service(Duration::from_secs(3600))?;
-        mirror(&self.api_url, &token, lines).await
+        let token = self.platform.service_token()?;
+        mirror(&self.platform.api.url, &token, lines).await
     }
 
     /// Mirrors the lines, and watches the service's memory meanwhile.
     async fn mirror(&self, lines: String) -> anyhow::Result<Run> {
-        let token = self.signer.sign_service(Duration::from_secs(3600))?;
-        let before = self.api.resident()?;
+        let token = self.platform.service_token()?;
+        let api = &self.platform.api;
+        let before = api.process.resident()?;
         let count = lines.lines().count();
         let begun = Instant::now();
-        let mirrored = mirror(&self.api_url, &token, lines);
+        let mirrored = mirror(&api.url, &token, lines);
         tokio::pin!(mirrored);
         let mut most = before;
         loop {
@@ -287,7 +253,7 @@ impl Fleet {
                     done?;
                     break;
                 }
-                () = tokio::time::sleep(Duration::from_millis(50)) => most = most.max(self.api.resident()?),
+                () = tokio::time::sleep(Duration::from_millis(50)) => most = most.max(api.process.resident()?),
             }
         }
         Ok(Run {
@@ -325,7 +291,7 @@ impl Fleet {
         }
         self.mirror(lines).await?;
         settled(&self.store).await?;
-        let admin = self.client(FIRST, &format!("user {FIRST}"))?;
+        let admin = self.platform.person(FIRST)?;
         let mut took = Vec::new();
         for article in 101..=103 {
             let path = format!("/api/communities/{LARGE}/articles/{article}/manage/publish");
@@ -341,7 +307,6 @@ impl Fleet {
     }
 
     async fn end(self) -> anyhow::Result<()> {
-        self.gateway.stop().await?;
-        self.api.stop().await
+        self.platform.end().await
     }
 }

@@ -77,6 +77,22 @@ impl Process {
         Ok(kilobytes.parse::<u64>()? * 1024)
     }
 
+    /// Time of processors that it has used, of the system's calls too.
+    pub(crate) fn cpu(&self) -> anyhow::Result<Duration> {
+        let pid = self.child.id().context("it runs")?;
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+        // Behind the name, which is in parentheses, the 12th and 13th field, in hundredths of a second.
+        let (_, fields) = stat.rsplit_once(')').context("a name")?;
+        let ticks = fields.split_whitespace().skip(11).take(2);
+        let ticks = ticks.map(str::parse::<u64>).sum::<Result<u64, _>>()?;
+        Ok(Duration::from_millis(ticks * 10))
+    }
+
+    /// Ends it as a crash would, and waits.
+    pub(crate) async fn kill(mut self) -> anyhow::Result<()> {
+        Ok(self.child.kill().await?)
+    }
+
     /// Ends it as Ctrl-C would, and waits.
     pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
         let pid = self.child.id().context("it runs")?;

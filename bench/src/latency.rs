@@ -8,10 +8,9 @@ mod load;
 mod report;
 
 use clap::Args;
-use crier_domain::Keys;
 use crier_testkit::{NatsServer, Postgres, TraceCollector};
 
-use crate::fleet::Process;
+use crate::platform::{Platform, Settings};
 use load::Load;
 
 /// The load.
@@ -42,9 +41,6 @@ impl Default for Arguments {
     }
 }
 
-/// A secret for the tokens of one measurement.
-const SECRET: &str = "a secret that measures and protects nothing";
-
 pub(crate) async fn measure(arguments: &Arguments) -> anyhow::Result<()> {
     println!(
         "## POST to frame: {} streams on two gateways, {} comments a second to {} communities in turn, {} s\n",
@@ -60,38 +56,13 @@ pub(crate) async fn measure(arguments: &Arguments) -> anyhow::Result<()> {
 async fn on(arguments: &Arguments, name: &str, database: &str) -> anyhow::Result<()> {
     let nats = NatsServer::start().await;
     let collector = TraceCollector::start().await;
-    let (keys, url, endpoint) = (
-        format!("[\"{}\"]", Keys::random_base64()),
-        nats.url(),
-        collector.endpoint(),
-    );
-    let settings = [
-        ("CRIER_AUTH__SECRET", SECRET),
-        ("CRIER_CURSOR__KEYS", keys.as_str()),
-        ("CRIER_NATS__URL", url.as_str()),
-        ("CRIER_DATABASE__URL", database),
-        ("CRIER_DATABASE__MIGRATE_ON_START", "true"),
-        ("CRIER_API__LISTEN", "127.0.0.1:0"),
-        ("CRIER_GATEWAY__LISTEN", "127.0.0.1:0"),
-        ("CRIER_TELEMETRY__OTLP_ENDPOINT", endpoint.as_str()),
-    ];
-    let mut api = Process::start(&["api"], &settings)?;
-    let api_url = api.url("crier api on").await?;
-    let mut gateways = [
-        Process::start(&["gateway"], &settings)?,
-        Process::start(&["gateway"], &settings)?,
-    ];
-    let mut urls = Vec::new();
-    for gateway in &mut gateways {
-        urls.push(gateway.url("crier gateway on").await?);
-    }
-    let load = Load::prepare(arguments, SECRET, &api_url, &urls).await?;
+    let settings = Settings::new(&nats.url(), database)
+        .with("CRIER_TELEMETRY__OTLP_ENDPOINT", collector.endpoint());
+    let platform = Platform::start(settings, 2).await?;
+    let load = Load::prepare(arguments, &platform).await?;
     let samples = load.run(arguments).await?;
     // Batches of spans leave every second.
     let spans = report::settled_spans(&collector).await;
     report::print(name, &samples, &spans);
-    for process in gateways.into_iter().chain([api]) {
-        process.stop().await?;
-    }
-    Ok(())
+    platform.end().await
 }

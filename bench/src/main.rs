@@ -6,7 +6,10 @@
 //! | [`latency`] | from the POST to the frame at the client, split by hop |
 //! | [`calls`] | calls a second beside the bare database that does the same statements |
 //! | [`bulk`] | a mirror of 100,000 memberships, an article with 10,000 followers, and comments in the middle of both |
-//! | [`fleet`] | what both start: processes of the real binary |
+//! | [`storm`] | all clients of a dead gateway come back to the other at once |
+//! | [`effective`] | from a subscribe to its first event, and that nothing comes after an unsubscribe or a removal |
+//! | [`plot`] | delivery through the death of the log's leader and a restart of all gateways, as a picture |
+//! | [`platform`], [`fleet`], [`reader`] | what they start: services, processes of the real binary, EventSources |
 #![allow(
     clippy::expect_used,
     clippy::panic,
@@ -16,9 +19,14 @@
 
 mod bulk;
 mod calls;
+mod effective;
 mod fleet;
 mod latency;
+mod platform;
+mod plot;
+mod reader;
 mod startup;
+mod storm;
 
 use clap::{Parser, Subcommand};
 
@@ -37,6 +45,12 @@ enum What {
     Calls(calls::Arguments),
     /// Bulk changes, and what they do to the events behind them.
     Bulk(bulk::Arguments),
+    /// Ten thousand clients of a dead gateway come back to the other at once.
+    Storm(storm::Arguments),
+    /// From a subscribe to its first event; and after an unsubscribe or a removal, none.
+    Effective(effective::Arguments),
+    /// Delivery while parts die, as a picture.
+    Plot(plot::Arguments),
     /// From `crier up` to ready.
     Startup,
 }
@@ -47,6 +61,9 @@ async fn main() -> anyhow::Result<()> {
         Some(What::Latency(arguments)) => latency::measure(&arguments).await,
         Some(What::Calls(arguments)) => calls::measure(&arguments).await,
         Some(What::Bulk(arguments)) => bulk::measure(&arguments).await,
+        Some(What::Storm(arguments)) => storm::measure(&arguments).await,
+        Some(What::Effective(arguments)) => effective::measure(&arguments).await,
+        Some(What::Plot(arguments)) => plot::measure(&arguments).await,
         Some(What::Startup) => startup::measure().await,
         None => {
             startup::measure().await?;

@@ -6,9 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use crier_domain::Keys;
-use crier_service_kit::auth::{AuthConfig, Signer};
-use crier_service_kit::config::Secret;
+use crier_service_kit::auth::Signer;
 use crier_store::{DatabaseConfig, Store};
 use crier_testkit::{HttpClient, NatsServer};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
@@ -17,7 +15,8 @@ use uuid::Uuid;
 
 use super::bare::Call;
 use super::{Arguments, Spread};
-use crate::fleet::{Process, mirror, settled};
+use crate::fleet::{mirror, settled};
+use crate::platform::{Service, Settings, signer};
 
 /// Places to write at, of each spread: communities with one article, articles of one community.
 pub(crate) const PLACES: i64 = 1_000;
@@ -25,7 +24,6 @@ pub(crate) const PLACES: i64 = 1_000;
 pub(super) const LARGE: i64 = PLACES + 1;
 /// Submits everything and writes the first comments.
 const ADMIN: i64 = 1_000_000;
-const SECRET: &str = "a secret that measures and protects nothing";
 const PARALLEL: usize = 16;
 const CALLS_COUNTED: i64 = 5;
 
@@ -79,56 +77,24 @@ impl Place {
 pub(super) struct World {
     pub(super) database: Database,
     api: Option<Service>,
-    settings: Vec<(&'static str, String)>,
+    settings: Settings,
     signer: Signer,
     /// The discussion under article 1, 2, … of the communities with one article each.
     discussions: Vec<i64>,
     _nats: NatsServer,
 }
 
-/// The API service, and where it is.
-struct Service {
-    process: Process,
-    url: String,
-}
-
-impl Service {
-    async fn start(settings: &[(&'static str, String)]) -> anyhow::Result<Self> {
-        let settings: Vec<(&str, &str)> = settings
-            .iter()
-            .map(|(key, value)| (*key, value.as_str()))
-            .collect();
-        let mut process = Process::start(&["api"], &settings)?;
-        let url = process.url("crier api on").await?;
-        Ok(Self { process, url })
-    }
-}
-
 impl World {
     pub(super) async fn prepare(arguments: &Arguments, database: Database) -> anyhow::Result<Self> {
         let nats = NatsServer::start().await;
-        let settings = vec![
-            ("CRIER_AUTH__SECRET", SECRET.to_owned()),
-            (
-                "CRIER_CURSOR__KEYS",
-                format!("[\"{}\"]", Keys::random_base64()),
-            ),
-            ("CRIER_NATS__URL", nats.url()),
-            ("CRIER_DATABASE__URL", database.url()),
-            ("CRIER_DATABASE__MIGRATE_ON_START", "true".to_owned()),
-            // As many as pgbench gets, and what the relay and reading keep for themselves.
-            ("CRIER_DATABASE__MAX_CONNECTIONS", "36".to_owned()),
-            ("CRIER_API__LISTEN", "127.0.0.1:0".to_owned()),
-        ];
-        let auth = AuthConfig {
-            secret: Some(Secret::new(SECRET)),
-            ..AuthConfig::default()
-        };
+        // As many as pgbench gets, and what the relay and reading keep for themselves.
+        let settings = Settings::new(&nats.url(), &database.url())
+            .with("CRIER_DATABASE__MAX_CONNECTIONS", "36");
         let mut world = Self {
             database,
-            api: Some(Service::start(&settings).await?),
+            api: Some(settings.start_api().await?),
             settings,
-            signer: Signer::new(&auth)?,
+            signer: signer()?,
             discussions: Vec::new(),
             _nats: nats,
         };
@@ -145,7 +111,7 @@ impl World {
             api.process.stop().await?;
         }
         let done = bare(self).await?;
-        self.api = Some(Service::start(&self.settings).await?);
+        self.api = Some(self.settings.start_api().await?);
         Ok(done)
     }
 
@@ -255,11 +221,8 @@ impl World {
 
     /// The service's own count.
     async fn sent(&self) -> anyhow::Result<u64> {
-        let metrics = HttpClient::new(self.url()?).get("/metrics").await.text();
-        let line = metrics
-            .lines()
-            .find_map(|line| line.strip_prefix("store_statements_total "));
-        Ok(line.context("the service counts statements")?.parse()?)
+        let api = self.api.as_ref().context("the service is stopped")?;
+        api.metric("store_statements_total ").await
     }
 
     pub(super) async fn end(self) -> anyhow::Result<()> {

@@ -1,12 +1,9 @@
 //! The people of a measurement: members who read, and one author who posts by the clock.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, ensure};
-use crier_service_kit::auth::{AuthConfig, Signer};
-use crier_service_kit::config::Secret;
 use crier_testkit::{HttpClient, SseClient, wait_for};
 use futures::StreamExt as _;
 use futures::stream;
@@ -15,6 +12,7 @@ use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
 use super::Arguments;
+use crate::platform::Platform;
 
 /// Comments before this are not counted: caches are cold and connections new.
 const WARM_UP: Duration = Duration::from_secs(5);
@@ -55,18 +53,9 @@ impl Load {
     /// Makes communities with a published article and a discussion each, members who follow it, and their streams.
     pub(super) async fn prepare(
         arguments: &Arguments,
-        secret: &str,
-        api: &str,
-        gateways: &[String],
+        platform: &Platform,
     ) -> anyhow::Result<Self> {
-        let auth = AuthConfig {
-            secret: Some(Secret::new(secret)),
-            ..AuthConfig::default()
-        };
-        let signer = Arc::new(Signer::new(&auth)?);
-        let token =
-            move |id: i64| signer.sign_user(id, &format!("user {id}"), Duration::from_secs(3600));
-        let author = HttpClient::new(api).with_token(token(1)?);
+        let author = platform.person(1)?;
         let readers_each = arguments.connections / arguments.communities;
         let mut discussions = Vec::new();
         let mut readers = Vec::new();
@@ -75,7 +64,7 @@ impl Load {
             discussions.push(place.discussion);
             for _ in 0..readers_each {
                 let id = i64::try_from(readers.len())? + 2;
-                readers.push((id, place, HttpClient::new(api).with_token(token(id)?)));
+                readers.push((id, place, platform.person(id)?));
             }
         }
         let joined: Vec<anyhow::Result<()>> = stream::iter(&readers)
@@ -87,8 +76,8 @@ impl Load {
 
         let (report, reads) = mpsc::unbounded_channel();
         for (at, (id, place, _)) in readers.iter().enumerate() {
-            let gateway = &gateways[at % gateways.len()];
-            open(gateway, &token(*id)?, *place, report.clone()).await?;
+            let gateway = &platform.gateways[at % platform.gateways.len()];
+            open(&gateway.url, &platform.token(*id)?, *place, report.clone()).await?;
         }
         Ok(Self {
             author,
