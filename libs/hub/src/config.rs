@@ -33,7 +33,8 @@ pub struct HubConfig {
     pub payload_grace: Duration,
     /// Between repeated fetches of one payload.
     pub fetch_backoff: Backoff,
-    /// How long a community is followed after the last user who needs it left.
+    /// How long a community is followed after the last user who needs it left, and pages of the past are kept after
+    /// the last client that needed any.
     pub linger: Duration,
     /// The most entries of the log that wait to be passed.
     pub max_queue_entries: usize,

@@ -55,6 +55,8 @@ pub struct Hub {
     runnable: VecDeque<ConnectionId>,
     /// Those that don't begin to read the log before others have ended.
     stalled: VecDeque<ConnectionId>,
+    /// When pages are given up that nobody needs: others may come back from the same place in a moment.
+    pages_due: Option<Instant>,
     timers: Timers,
     next_read: ReadId,
     /// There is more to pass than was passed at once: since when.
@@ -80,6 +82,7 @@ impl Hub {
             replays: 0,
             runnable: VecDeque::new(),
             stalled: VecDeque::new(),
+            pages_due: None,
             interest: Interest::default(),
             timers: Timers::default(),
             next_read: ReadId(0),
@@ -215,6 +218,7 @@ impl Hub {
                 }
                 Timer::Past(community) => self.ask_past(community, now),
                 Timer::Tail => self.ask_tail(now),
+                Timer::Pages => self.give_up_pages(),
             }
         }
         if self.has_more() {

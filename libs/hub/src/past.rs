@@ -300,7 +300,7 @@ impl Past {
         }
     }
 
-    /// Nobody replays any more.
+    /// Nobody has replayed for a while.
     pub(crate) fn drop_pages(&mut self) {
         self.pages.clear();
         self.page_order.clear();

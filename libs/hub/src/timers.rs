@@ -20,6 +20,8 @@ pub(crate) enum Timer {
     Past(CommunityId),
     /// To ask, or ask again, where the log ends.
     Tail,
+    /// To give up the pages of the past, if nobody catches up.
+    Pages,
 }
 
 #[derive(Debug, Default)]

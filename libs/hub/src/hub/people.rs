@@ -278,7 +278,7 @@ impl Hub {
                 Stream::Waiting(Resume::At(cursor)) => {
                     self.ahead.remove(&(cursor.seq, id));
                 }
-                Stream::Replaying(replay) => self.end_replay(id, &replay),
+                Stream::Replaying(replay) => self.end_replay(id, &replay, now),
                 Stream::Waiting(_) | Stream::Open { .. } => {}
             }
             if is_last {

@@ -222,6 +222,9 @@ impl Hub {
         for (community, fetch) in self.past.clear() {
             self.end_fetch(community, &fetch);
         }
+        if let Some(due) = self.pages_due.take() {
+            self.timers.unset(due, Timer::Pages);
+        }
         self.clear_tail();
         self.runnable.clear();
         self.stalled.clear();

@@ -10,6 +10,7 @@ use crate::action::{Action, ConnectionId};
 use crate::frame::{self, ResetReason};
 use crate::replay::{Next, Ran, Replay};
 use crate::roster::{Standing, Stream};
+use crate::timers::Timer;
 
 /// Parts carried on before the frames they gave are handed out.
 const RUNS_AT_ONCE: usize = 64;
@@ -30,6 +31,7 @@ impl Hub {
             }
         }
         self.past.evict_pages();
+        self.let_pages_linger(now);
         if !self.runnable.is_empty() {
             self.more = Some(now);
         }
@@ -131,7 +133,7 @@ impl Hub {
         let open = Stream::Open { last_id: position };
         match std::mem::replace(&mut connection.stream, open) {
             Stream::Replaying(replay) => {
-                self.one_replay_less();
+                self.replays = self.replays.saturating_sub(1);
                 Some((replay, position))
             }
             other => {
@@ -142,13 +144,25 @@ impl Hub {
     }
 
     /// A connection that caught up has gone.
-    pub(super) fn end_replay(&mut self, id: ConnectionId, replay: &Replay) {
+    pub(super) fn end_replay(&mut self, id: ConnectionId, replay: &Replay, now: Instant) {
         self.leave_past(id, replay);
-        self.one_replay_less();
+        self.replays = self.replays.saturating_sub(1);
+        self.let_pages_linger(now);
     }
 
-    fn one_replay_less(&mut self) {
-        self.replays = self.replays.saturating_sub(1);
+    /// Pages that nobody needs any more stay for a while: in a wave of clients that come back, each may be done before
+    /// the next comes.
+    fn let_pages_linger(&mut self, now: Instant) {
+        if self.replays == 0 && self.pages_due.is_none() && self.past.page_bytes() > 0 {
+            let due = now + self.config.linger;
+            self.timers.set(due, Timer::Pages);
+            self.pages_due = Some(due);
+        }
+    }
+
+    /// If somebody catches up, they stay until that is through and as long again.
+    pub(super) fn give_up_pages(&mut self) {
+        self.pages_due = None;
         if self.replays == 0 {
             self.past.drop_pages();
         }

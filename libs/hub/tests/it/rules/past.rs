@@ -27,9 +27,38 @@ fn what_is_older_is_read_from_the_log_once_for_all_who_wait() {
          > 2: event @11 a
          > 2: event @13 b
          ? resumes_log=2
-         ? page_bytes=0
          ? fetches_past=0
          +1ms"
+    ));
+}
+
+#[test]
+fn pages_stay_a_while_for_those_who_come_just_after() {
+    check(&format!(
+        "{HOST}
+         connect 1 u7 @3
+         > read #1 u7
+         found #1 u7 @5 45:9
+         > 1: ready @3 [45]
+         > past #2 page 45 @3
+         page #2 45 @4<2=x @8<4=y
+         > 1: event @4 x
+         > 1: event @8 y
+         > 1: event @11 a
+         > 1: event @13 b
+         ? replays=0
+         +4000ms
+         connect 2 u7 @3
+         > 2: ready @3 [45]
+         > 2: event @4 x
+         > 2: event @8 y
+         > 2: event @11 a
+         > 2: event @13 b
+         +1000ms
+         ? page_bytes=0
+         connect 3 u7 @3
+         > 3: ready @3 [45]
+         > past #3 page 45 @3"
     ));
 }
 
