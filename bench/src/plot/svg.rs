@@ -90,13 +90,18 @@ pub(super) fn draw(dots: &[Dot], happened: &[Happened], streams: usize) -> Strin
         let at = x(event.at.as_secs_f64());
         // In two rows, so that the names of what happens shortly one after the other stand apart.
         let row = if number % 2 == 0 { 42.0 } else { 58.0 };
+        let (anchor, side) = if at > WIDTH * 0.8 {
+            ("end", -4.0)
+        } else {
+            ("start", 4.0)
+        };
         put(
             &mut svg,
             &format!(
                 "<path d=\"M{at:.1} {:.1}V{base}\" stroke=\"#c00\" stroke-dasharray=\"4 3\"/>\
-             <text x=\"{:.1}\" y=\"{row}\" fill=\"#c00\">{}</text>",
+                 <text x=\"{:.1}\" y=\"{row}\" text-anchor=\"{anchor}\" fill=\"#c00\">{}</text>",
                 row - 10.0,
-                at + 4.0,
+                at + side,
                 event.what
             ),
         );
