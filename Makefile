@@ -79,4 +79,4 @@ schemathesis: ## Call everything that OpenAPI names with all that it allows and 
 .PHONY: clean
 clean: ## Remove what was built and fetched; data/ stays
 	cargo clean
-	rm -rf .tools
+	rm -rf .tools fuzz/target fuzz/corpus fuzz/artifacts

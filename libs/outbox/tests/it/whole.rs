@@ -14,7 +14,7 @@ use crate::faults::run;
 use crate::world::{World, ms};
 use client::{Client, Stand};
 use gateway::{Gateway, Way};
-use steps::{Step, rights, step, user};
+use steps::{Step, beginning, step, user};
 
 mod client;
 mod gateway;
@@ -70,8 +70,8 @@ impl Whole {
 
     async fn step(&mut self, step: &Step) {
         match step {
-            Step::Event(new) => {
-                new.commit(&self.world);
+            Step::Events(new, times) => {
+                (0..*times).for_each(|_| new.commit(&self.world));
                 self.world.wake();
             }
             Step::Rights {
@@ -218,11 +218,11 @@ async fn play(before: Vec<Step>, steps: Vec<Step>, sizes: (usize, usize, usize),
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
 
     #[test]
     fn each_client_gets_what_it_must_and_nothing_that_it_must_not(
-        before in prop::collection::vec(rights(), 0..16),
+        before in prop::collection::vec(beginning(), 0..24),
         steps in prop::collection::vec(step(), 1..100),
         sizes in (1usize..3, 2usize..20, 1usize..20),
         seed: u64,

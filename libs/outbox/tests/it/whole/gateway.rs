@@ -21,7 +21,7 @@ use crate::world::ms;
 const PAGE: usize = 4;
 
 /// Frames that wait for one client at most.
-const OUTLET: usize = 24;
+const OUTLET: usize = 10;
 
 /// How one gateway is told of the log.
 #[derive(Debug, Clone, Default)]
@@ -75,7 +75,7 @@ impl Gateway {
     pub(super) fn new(log: Log, keys: Keys, seed: u64) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
         let config = HubConfig {
-            pass_at_once: 8,
+            pass_at_once: 4,
             ring_events: [2, 5, 1_000][rng.random_range(0..3)],
             pages_bytes: [300, 2_000, 100_000][rng.random_range(0..3)],
             replay_messages: rng.random_range(1..6),

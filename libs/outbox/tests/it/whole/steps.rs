@@ -13,7 +13,8 @@ use crate::world::{World, ms};
 
 #[derive(Debug, Clone)]
 pub(super) enum Step {
-    Event(NewEvent),
+    /// So many of the kind, one after the other.
+    Events(NewEvent, usize),
     Rights {
         user: i64,
         community: i64,
@@ -137,19 +138,23 @@ fn event() -> impl Strategy<Value = Step> {
     let also = (
         prop::option::weighted(0.2, 1..=USERS),
         prop::bool::weighted(0.05),
+        prop_oneof![12 => Just(1usize), 1 => 2..20usize],
     );
-    (about, also).prop_map(|((community, article, audience), (exclude, is_long))| {
-        Step::Event(NewEvent {
-            community,
-            article,
-            audience,
-            exclude,
-            is_long,
-        })
-    })
+    (about, also).prop_map(
+        |((community, article, audience), (exclude, is_long, times))| {
+            let new = NewEvent {
+                community,
+                article,
+                audience,
+                exclude,
+                is_long,
+            };
+            Step::Events(new, times)
+        },
+    )
 }
 
-pub(super) fn rights() -> impl Strategy<Value = Step> {
+fn rights() -> impl Strategy<Value = Step> {
     let change = prop_oneof![
         4 => Just(Change::Member),
         6 => (1i64..3).prop_map(Change::Follow),
@@ -176,6 +181,15 @@ fn way() -> impl Strategy<Value = Way> {
     })
 }
 
+fn changed_way() -> impl Strategy<Value = Step> {
+    (0..GATEWAYS, way()).prop_map(|(gateway, way)| Step::Way(gateway, way))
+}
+
+/// How things stand when the story begins.
+pub(super) fn beginning() -> impl Strategy<Value = Step> {
+    prop_oneof![6 => rights(), 1 => changed_way()]
+}
+
 pub(super) fn step() -> impl Strategy<Value = Step> {
     let (client, gateway) = (0..CLIENTS, 0..GATEWAYS);
     prop_oneof![
@@ -190,10 +204,10 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         1 => (0usize..2, any::<bool>(), 0u64..6_000)
             .prop_map(|(relay, held, millis)| Step::RelayStopped { relay, held, millis }),
         1 => (0usize..2).prop_map(Step::RelayKilled),
-        3 => (gateway.clone(), way()).prop_map(|(gateway, way)| Step::Way(gateway, way)),
+        3 => changed_way(),
         1 => (gateway.clone(), 0u64..4_000).prop_map(|(gateway, ms)| Step::SpineLost(gateway, ms)),
         1 => gateway.prop_map(Step::GatewayKilled),
-        4 => (client.clone(), prop_oneof![0u64..20, 0u64..5_000])
+        6 => (client.clone(), prop_oneof![0u64..20, 0u64..5_000])
             .prop_map(|(client, millis)| Step::Leaves(client, millis)),
         3 => (client, 0u64..4_000).prop_map(|(client, millis)| Step::Stalls(client, millis)),
     ]
