@@ -12,6 +12,7 @@ use clap::Args;
 use crier_store::{DatabaseConfig, Store};
 use crier_testkit::{Frame, HttpClient, NatsServer, SseClient};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
+use rustix::process::{Resource, getrlimit};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
@@ -56,6 +57,7 @@ pub(crate) async fn measure(arguments: &Arguments) -> anyhow::Result<()> {
         "## Storm: {} clients in {} communities come back at once, {} events missed by each\n",
         arguments.clients, arguments.communities, arguments.missed
     );
+    enough_files(arguments.clients)?;
     let nats = NatsServer::start().await;
     let data = tempfile::tempdir()?;
     let database = format!("sqlite://{}", data.path().join("crier.db").display());
@@ -93,6 +95,17 @@ pub(crate) async fn measure(arguments: &Arguments) -> anyhow::Result<()> {
     let after = cost(&gateway, &nats).await?;
     report(arguments, took, &before, &after);
     gateway.process.stop().await
+}
+
+/// Each client is an open file here, and one of the gateway, which has the same limit.
+fn enough_files(clients: usize) -> anyhow::Result<()> {
+    let needed = u64::try_from(clients)? + 500;
+    let limit = getrlimit(Resource::Nofile).current;
+    ensure!(
+        limit.is_none_or(|limit| limit >= needed),
+        "{clients} clients need {needed} open files: ulimit -n {needed}, or fewer by --clients"
+    );
+    Ok(())
 }
 
 fn community(client: usize, arguments: &Arguments) -> usize {
