@@ -7,7 +7,7 @@
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use clap::Args;
 use crier_store::{DatabaseConfig, Store};
 use crier_testkit::{Frame, HttpClient, NatsServer, SseClient};
@@ -85,15 +85,14 @@ pub(crate) async fn measure(arguments: &Arguments) -> anyhow::Result<()> {
             .spawn(async move { tokio::time::timeout(PATIENCE, client.come(&url, missed)).await });
     }
     let mut took = Vec::new();
+    let mut sent_away = 0;
     while let Some(done) = coming.join_next().await {
-        took.push(
-            done?
-                .context("a client never had all")??
-                .duration_since(before.at),
-        );
+        let came = done?.context("a client never had all")??;
+        took.push(came.done.duration_since(before.at));
+        sent_away += came.sent_away;
     }
     let after = cost(&gateway, &nats).await?;
-    report(arguments, took, &before, &after);
+    report(arguments, took, sent_away, &before, &after);
     gateway.process.stop().await
 }
 
@@ -169,15 +168,34 @@ async fn first_streams(
     Ok(clients)
 }
 
+/// A client that has all it missed.
+struct Came {
+    done: Instant,
+    /// How often it was told to come again.
+    sent_away: usize,
+}
+
 impl Client {
-    /// Comes back, and reads until it has all that it missed, in order and nothing else.
-    async fn come(self, url: &str, missed: usize) -> anyhow::Result<Instant> {
+    /// Comes back, again if it is sent away, and reads until it has all that it missed, in order and nothing else.
+    async fn come(mut self, url: &str, missed: usize) -> anyhow::Result<Came> {
         let mut stream = open(url, &self.token, &self.last).await?;
         let mut read = 0;
+        let mut sent_away = 0;
         while read < missed {
             let frame = next(&mut stream).await?;
-            let told = frame.event.as_deref().unwrap_or_default();
-            ensure!(!["bye", "reset"].contains(&told), "{frame:?}");
+            match frame.event.as_deref() {
+                Some("bye") => {
+                    sent_away += 1;
+                    if !stream.last_event_id().is_empty() {
+                        stream.last_event_id().clone_into(&mut self.last);
+                    }
+                    let retry = frame.retry.context("a time to come again")?;
+                    tokio::time::sleep(Duration::from_millis(retry)).await;
+                    stream = open(url, &self.token, &self.last).await?;
+                }
+                Some("reset") => bail!("{frame:?}"),
+                _ => {}
+            }
             if let Some(number) = number(&frame) {
                 read += 1;
                 ensure!(number == read, "{number} instead of {read}");
@@ -186,7 +204,7 @@ impl Client {
         let done = Instant::now();
         // It stays, as the others come.
         tokio::spawn(async move { while stream.next_frame(PATIENCE).await.is_some() {} });
-        Ok(done)
+        Ok(Came { done, sent_away })
     }
 }
 
@@ -236,7 +254,13 @@ async fn settled_metric(gateway: &Service, name: &str) -> anyhow::Result<u64> {
     gateway.metric(name).await
 }
 
-fn report(arguments: &Arguments, mut took: Vec<Duration>, before: &Cost, after: &Cost) {
+fn report(
+    arguments: &Arguments,
+    mut took: Vec<Duration>,
+    sent_away: usize,
+    before: &Cost,
+    after: &Cost,
+) {
     took.sort_unstable();
     let at = |share: usize| took[(took.len() * share / 100).min(took.len() - 1)].as_secs_f64();
     println!("| | |\n|---|---|");
@@ -246,6 +270,7 @@ fn report(arguments: &Arguments, mut took: Vec<Duration>, before: &Cost, after: 
     );
     println!("| 99 of 100 | {:.2} s |", at(99));
     println!("| the last | {:.2} s |", at(100));
+    println!("| sent away at first (`bye`), to come again | {sent_away} times |");
     println!(
         "| CPU of the gateway | {:.2} s |",
         (after.cpu - before.cpu).as_secs_f64()
