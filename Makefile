@@ -43,6 +43,8 @@ tools: ## Fetch into .tools/ what this machine lacks for running and testing
 .PHONY: bench
 bench: ## Measure, optimised (ARGS="…" for the benchmark)
 	@$(fetch) nats-server postgres
+# Other gateways, for the benchmark that stands beside them: this one alone, or all.
+	$(if $(filter-out peers,$(firstword $(ARGS))),,@python3 bench/peers/fetch.py)
 	cargo build --locked --release --package crier --package crier-bench
 	@exec "$${CARGO_TARGET_DIR:-target}/release/crier-bench" $(ARGS)
 

@@ -68,6 +68,11 @@ impl Process {
             .context("the process said nothing")?
     }
 
+    /// The process id, while it runs.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        self.child.id()
+    }
+
     /// Memory that is resident, in bytes.
     pub(crate) fn resident(&self) -> anyhow::Result<u64> {
         let pid = self.child.id().context("it runs")?;

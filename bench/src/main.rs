@@ -9,6 +9,7 @@
 //! | [`storm`] | all clients of a dead gateway come back to the other at once |
 //! | [`effective`] | from a subscribe to its first event, and that nothing comes after an unsubscribe or a removal |
 //! | [`plot`] | delivery through the death of the log's leader and a restart of all gateways, as a picture |
+//! | [`peers`] | what a connection and a delivery cost, beside other gateways and the kernel alone |
 //! | [`platform`], [`fleet`], [`reader`] | what they start: services, processes of the real binary, EventSources |
 #![allow(
     clippy::expect_used,
@@ -22,6 +23,7 @@ mod calls;
 mod effective;
 mod fleet;
 mod latency;
+mod peers;
 mod platform;
 mod plot;
 mod reader;
@@ -51,8 +53,16 @@ enum What {
     Effective(effective::Arguments),
     /// Delivery while parts die, as a picture.
     Plot(plot::Arguments),
+    /// A gateway's connections and deliveries, beside its peers and the kernel alone.
+    Peers(peers::Arguments),
     /// From `crier up` to ready.
     Startup,
+    /// The readers of `peers`, a process of their own.
+    #[command(hide = true)]
+    Readers,
+    /// What `peers` measures as the kernel alone.
+    #[command(hide = true)]
+    Floor,
 }
 
 #[tokio::main]
@@ -64,12 +74,16 @@ async fn main() -> anyhow::Result<()> {
         Some(What::Storm(arguments)) => storm::measure(&arguments).await,
         Some(What::Effective(arguments)) => effective::measure(&arguments).await,
         Some(What::Plot(arguments)) => plot::measure(&arguments).await,
+        Some(What::Peers(arguments)) => peers::measure(&arguments).await,
         Some(What::Startup) => startup::measure().await,
+        Some(What::Readers) => peers::readers(),
+        Some(What::Floor) => peers::floor(),
         None => {
             startup::measure().await?;
             latency::measure(&latency::Arguments::default()).await?;
             calls::measure(&calls::Arguments::default()).await?;
-            bulk::measure(&bulk::Arguments::default()).await
+            bulk::measure(&bulk::Arguments::default()).await?;
+            peers::measure(&peers::Arguments::default()).await
         }
     }
 }
