@@ -10,6 +10,7 @@
 //! | [`effective`] | from a subscribe to its first event, and that nothing comes after an unsubscribe or a removal |
 //! | [`plot`] | delivery through the death of the log's leader and a restart of all gateways, as a picture |
 //! | [`peers`] | what a connection and a delivery cost, beside other gateways and the kernel alone |
+//! | [`growth`] | how a gateway's cost grows with connections, communities, audience, the events of others |
 //! | [`platform`], [`fleet`], [`reader`] | what they start: services, processes of the real binary, EventSources |
 #![allow(
     clippy::expect_used,
@@ -22,6 +23,7 @@ mod bulk;
 mod calls;
 mod effective;
 mod fleet;
+mod growth;
 mod latency;
 mod peers;
 mod platform;
@@ -55,6 +57,8 @@ enum What {
     Plot(plot::Arguments),
     /// A gateway's connections and deliveries, beside its peers and the kernel alone.
     Peers(peers::Arguments),
+    /// What a gateway's cost grows with.
+    Growth(growth::Arguments),
     /// From `crier up` to ready.
     Startup,
     /// The readers of `peers`, a process of their own.
@@ -75,6 +79,7 @@ async fn main() -> anyhow::Result<()> {
         Some(What::Effective(arguments)) => effective::measure(&arguments).await,
         Some(What::Plot(arguments)) => plot::measure(&arguments).await,
         Some(What::Peers(arguments)) => peers::measure(&arguments).await,
+        Some(What::Growth(arguments)) => growth::measure(&arguments).await,
         Some(What::Startup) => startup::measure().await,
         Some(What::Readers) => peers::readers(),
         Some(What::Floor) => peers::floor(),

@@ -26,8 +26,12 @@ use clap::Args;
 pub(crate) use client::run as readers;
 pub(crate) use floor::run as floor;
 
+pub(crate) use report::{machine, replace_section};
+pub(crate) use server::{Crier, Server, World};
+pub(crate) use usage::cpu;
+pub(crate) use work::{Figures, Stage, measure as measure_one};
+
 use server::Kind;
-use work::Figures;
 
 /// The work.
 #[derive(Args, Clone)]

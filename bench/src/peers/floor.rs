@@ -2,15 +2,22 @@
 //! event to every socket by itself.
 
 use std::io::{BufRead as _, Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+
+use socket2::{Domain, Socket, Type};
 
 use super::wire::stamp;
 
+/// As many as Crier has.
+const BACKLOG: i32 = 4096;
 const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n: open\n\n";
 
 /// Says its address, takes connections, and writes an event for each line `number bytes` on standard input.
 pub(crate) fn run() -> anyhow::Result<()> {
-    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())?;
+    socket.listen(BACKLOG)?;
+    let listener = TcpListener::from(socket);
     println!("floor on http://{}", listener.local_addr()?);
     let (sender, accepted) = std::sync::mpsc::channel();
     std::thread::spawn(move || {

@@ -13,7 +13,7 @@ use super::wire::{Answer, Collected, Connect, Connected, Order};
 const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A client process, killed when dropped.
-pub(super) struct Readers {
+pub(crate) struct Readers {
     child: Child,
     orders: ChildStdin,
     answers: Lines<BufReader<ChildStdout>>,

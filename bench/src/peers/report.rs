@@ -40,7 +40,7 @@ pub(super) fn write(outcome: &Outcome, arguments: &Arguments) -> anyhow::Result<
 }
 
 /// Puts a section where one with the same title was, or at the end.
-pub(super) fn replace_section(path: &Path, title: &str, section: &str) -> anyhow::Result<()> {
+pub(crate) fn replace_section(path: &Path, title: &str, section: &str) -> anyhow::Result<()> {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     let (before, rest) = text
         .split_once(&format!("{title}\n"))
@@ -52,7 +52,7 @@ pub(super) fn replace_section(path: &Path, title: &str, section: &str) -> anyhow
 }
 
 /// Processor, cores and kernel.
-pub(super) fn machine() -> String {
+pub(crate) fn machine() -> String {
     let cpus = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpus
         .lines()

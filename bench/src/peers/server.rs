@@ -23,7 +23,7 @@ use super::wire::stamp;
 
 /// Who can be measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Floor,
     Nchan,
     Mercure,
@@ -32,7 +32,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 5] = [
         Self::Floor,
         Self::Nchan,
         Self::Mercure,
@@ -40,7 +40,7 @@ impl Kind {
         Self::Crier,
     ];
 
-    pub(super) fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Floor => "kernel floor",
             Self::Nchan => "nchan",
@@ -50,7 +50,7 @@ impl Kind {
         }
     }
 
-    pub(super) async fn start(self, connections: usize) -> anyhow::Result<Server> {
+    pub(crate) async fn start(self, connections: usize) -> anyhow::Result<Server> {
         match self {
             Self::Floor => floor::start().await,
             Self::Nchan => nchan::start().await,
@@ -62,45 +62,45 @@ impl Kind {
 }
 
 /// A server that runs.
-pub(super) struct Server {
-    pub(super) about: About,
+pub(crate) struct Server {
+    pub(crate) about: About,
     /// Where its streams are.
-    pub(super) addresses: Vec<SocketAddr>,
+    pub(crate) addresses: Vec<SocketAddr>,
     /// One for each connection, or one for all.
-    pub(super) heads: Vec<String>,
+    pub(crate) heads: Vec<String>,
     /// Has come once a stream is open.
-    pub(super) marker: &'static str,
+    pub(crate) marker: &'static str,
     /// Whose processor time and memory are counted.
-    pub(super) pids: Vec<u32>,
+    pub(crate) pids: Vec<u32>,
     /// Whose are stated separately.
-    pub(super) beside: Vec<(&'static str, Vec<u32>)>,
-    pub(super) publisher: Publisher,
+    pub(crate) beside: Vec<(&'static str, Vec<u32>)>,
+    pub(crate) publisher: Publisher,
     /// What lives as long as it does.
-    pub(super) parts: Parts,
+    pub(crate) parts: Parts,
 }
 
 /// For the report.
 #[derive(Debug, Clone)]
-pub(super) struct About {
-    pub(super) version: String,
-    pub(super) settings: &'static str,
+pub(crate) struct About {
+    pub(crate) version: String,
+    pub(crate) settings: &'static str,
 }
 
 /// What runs while a server does.
-pub(super) enum Parts {
+pub(crate) enum Parts {
     Family(Family),
     Floor(Child),
     Crier(Box<Crier>),
 }
 
 /// A child and whatever it has started, in a process group of their own that is killed when dropped.
-pub(super) struct Family {
+pub(crate) struct Family {
     child: Child,
     _dir: tempfile::TempDir,
 }
 
 impl Family {
-    pub(super) fn pids(&self) -> Vec<u32> {
+    pub(crate) fn pids(&self) -> Vec<u32> {
         self.child.id().map(family).unwrap_or_default()
     }
 }
@@ -118,7 +118,7 @@ impl Drop for Family {
 }
 
 /// How an event comes to all connections.
-pub(super) enum Publisher {
+pub(crate) enum Publisher {
     Floor(std::fs::File),
     Nchan(HttpClient),
     Centrifugo(HttpClient),
@@ -127,7 +127,7 @@ pub(super) enum Publisher {
 
 impl Publisher {
     /// Publishes events at once, numbered from `first`, each with padding of so many bytes.
-    pub(super) async fn publish(
+    pub(crate) async fn publish(
         &mut self,
         first: u32,
         count: u32,
@@ -177,7 +177,7 @@ fn answered(answer: &crier_testkit::Answer) -> anyhow::Result<()> {
 }
 
 impl Server {
-    pub(super) async fn stop(self) -> anyhow::Result<()> {
+    pub(crate) async fn stop(self) -> anyhow::Result<()> {
         match self.parts {
             Parts::Family(family) => {
                 drop(family);
@@ -189,7 +189,7 @@ impl Server {
     }
 
     /// The requests' heads as a file for the client.
-    pub(super) fn write_heads(&self, dir: &Path) -> anyhow::Result<PathBuf> {
+    pub(crate) fn write_heads(&self, dir: &Path) -> anyhow::Result<PathBuf> {
         let path = dir.join("heads");
         std::fs::write(&path, self.heads.concat())?;
         Ok(path)

@@ -10,17 +10,17 @@ const TICK: Duration = Duration::from_millis(10);
 
 /// Processor time in user and kernel mode.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Cpu {
-    pub(super) user: Duration,
-    pub(super) system: Duration,
+pub(crate) struct Cpu {
+    pub(crate) user: Duration,
+    pub(crate) system: Duration,
 }
 
 impl Cpu {
-    pub(super) fn total(self) -> Duration {
+    pub(crate) fn total(self) -> Duration {
         self.user + self.system
     }
 
-    pub(super) fn since(self, before: Self) -> Self {
+    pub(crate) fn since(self, before: Self) -> Self {
         Self {
             user: self.user.saturating_sub(before.user),
             system: self.system.saturating_sub(before.system),
@@ -29,7 +29,7 @@ impl Cpu {
 }
 
 /// Of these processes together.
-pub(super) fn cpu(pids: &[u32]) -> anyhow::Result<Cpu> {
+pub(crate) fn cpu(pids: &[u32]) -> anyhow::Result<Cpu> {
     let mut sum = Cpu::default();
     for pid in pids {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
@@ -46,7 +46,7 @@ pub(super) fn cpu(pids: &[u32]) -> anyhow::Result<Cpu> {
 }
 
 /// Resident bytes of these processes together; pages that several share are counted in parts.
-pub(super) fn resident(pids: &[u32]) -> anyhow::Result<u64> {
+pub(crate) fn resident(pids: &[u32]) -> anyhow::Result<u64> {
     let mut sum = 0;
     for pid in pids {
         let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
@@ -56,7 +56,7 @@ pub(super) fn resident(pids: &[u32]) -> anyhow::Result<u64> {
 }
 
 /// Bytes that the kernel keeps for itself in slabs and for sockets' buffers: all sockets of the machine.
-pub(super) fn kernel() -> anyhow::Result<u64> {
+pub(crate) fn kernel() -> anyhow::Result<u64> {
     let slab = kilobytes(&std::fs::read_to_string("/proc/meminfo")?, "Slab:")? * 1024;
     let sockets = std::fs::read_to_string("/proc/net/sockstat")?;
     let tcp = sockets.lines().find(|line| line.starts_with("TCP:"));
@@ -72,7 +72,7 @@ fn kilobytes(text: &str, name: &str) -> anyhow::Result<u64> {
 }
 
 /// A process and all that it has started.
-pub(super) fn family(root: u32) -> Vec<u32> {
+pub(crate) fn family(root: u32) -> Vec<u32> {
     let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
     for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
         let Some(pid) = entry

@@ -67,12 +67,12 @@ pub(super) enum Answer {
 
 /// How connecting went.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub(super) struct Connected {
-    pub(super) open: usize,
-    pub(super) failed: usize,
+pub(crate) struct Connected {
+    pub(crate) open: usize,
+    pub(crate) failed: usize,
     pub(super) seconds: f64,
     /// What the first failed one was answered, or the error.
-    pub(super) failure: Option<String>,
+    pub(crate) failure: Option<String>,
 }
 
 /// What came.
@@ -93,11 +93,11 @@ pub(super) struct Collected {
 
 /// Microseconds.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
-pub(super) struct Latency {
-    pub(super) p50: u64,
-    pub(super) p90: u64,
-    pub(super) p99: u64,
-    pub(super) max: u64,
+pub(crate) struct Latency {
+    pub(crate) p50: u64,
+    pub(crate) p90: u64,
+    pub(crate) p99: u64,
+    pub(crate) max: u64,
 }
 
 /// One event on its way to all.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Arguments;
 use super::readers::Readers;
-use super::server::Server;
+use super::server::{Crier, Parts, Server};
 use super::usage::{self, Cpu};
 use super::wire::{Collected, Connect, Latency};
 
@@ -25,63 +25,63 @@ const LARGE_EVENTS: u32 = 3;
 
 /// One server's turn.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Figures {
-    pub(super) connections: usize,
-    pub(super) failed: usize,
-    pub(super) connects_per_second: f64,
-    pub(super) connect_cpu_us: f64,
-    pub(super) connect_beside_us: Vec<(String, f64)>,
-    pub(super) resident_before: u64,
-    pub(super) resident_idle: u64,
-    pub(super) resident_after_load: u64,
-    pub(super) resident_after_leaving: u64,
+pub(crate) struct Figures {
+    pub(crate) connections: usize,
+    pub(crate) failed: usize,
+    pub(crate) connects_per_second: f64,
+    pub(crate) connect_cpu_us: f64,
+    pub(crate) connect_beside_us: Vec<(String, f64)>,
+    pub(crate) resident_before: u64,
+    pub(crate) resident_idle: u64,
+    pub(crate) resident_after_load: u64,
+    pub(crate) resident_after_leaving: u64,
     /// All sockets' buffers and slabs, the readers' ends too.
-    pub(super) kernel_bytes: u64,
+    pub(crate) kernel_bytes: u64,
     /// Hundredths of one processor while nothing is published.
-    pub(super) idle_cpu_percent: f64,
-    pub(super) low: Delivered,
-    pub(super) load: Delivered,
-    pub(super) large: Delivered,
+    pub(crate) idle_cpu_percent: f64,
+    pub(crate) low: Delivered,
+    pub(crate) load: Delivered,
+    pub(crate) large: Delivered,
 }
 
 /// Events on their way to all.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Delivered {
-    pub(super) events: u32,
-    pub(super) deliveries: u64,
-    pub(super) missing: u64,
-    pub(super) frame_bytes: u64,
+pub(crate) struct Delivered {
+    pub(crate) events: u32,
+    pub(crate) deliveries: u64,
+    pub(crate) missing: u64,
+    pub(crate) frame_bytes: u64,
     /// Of the server alone, for each delivery.
-    pub(super) cpu_us: f64,
-    pub(super) user_us: f64,
-    pub(super) beside_us: Vec<(String, f64)>,
-    pub(super) readers_us: f64,
+    pub(crate) cpu_us: f64,
+    pub(crate) user_us: f64,
+    pub(crate) beside_us: Vec<(String, f64)>,
+    pub(crate) readers_us: f64,
     /// Until half of the readers and the last one had an event: medians over the events.
-    pub(super) median_ms: f64,
-    pub(super) last_ms: f64,
-    pub(super) latency: Latency,
+    pub(crate) median_ms: f64,
+    pub(crate) last_ms: f64,
+    pub(crate) latency: Latency,
     /// From the first publication to the last delivery.
-    pub(super) per_second: f64,
-    pub(super) reads: u64,
+    pub(crate) per_second: f64,
+    pub(crate) reads: u64,
 }
 
 impl Figures {
     #[allow(clippy::cast_precision_loss, reason = "bytes of memory")]
-    pub(super) fn bytes_per_connection(&self) -> f64 {
+    pub(crate) fn bytes_per_connection(&self) -> f64 {
         let grown = self.resident_idle.saturating_sub(self.resident_before);
         grown as f64 / self.connections.max(1) as f64
     }
 
     #[allow(clippy::cast_precision_loss, reason = "bytes of memory")]
-    pub(super) fn kernel_per_connection(&self) -> f64 {
+    pub(crate) fn kernel_per_connection(&self) -> f64 {
         self.kernel_bytes as f64 / self.connections.max(1) as f64
     }
 }
 
 /// A server and its readers.
 pub(crate) struct Stage {
-    pub(super) server: Server,
-    pub(super) readers: Readers,
+    pub(crate) server: Server,
+    pub(crate) readers: Readers,
     dir: tempfile::TempDir,
     /// Events published so far.
     published: u32,
@@ -94,7 +94,7 @@ struct Times {
     readers: Cpu,
 }
 
-pub(super) async fn measure(server: Server, arguments: &Arguments) -> anyhow::Result<Figures> {
+pub(crate) async fn measure(server: Server, arguments: &Arguments) -> anyhow::Result<Figures> {
     let mut stage = Stage::new(server)?;
     let settle = Duration::from_secs(arguments.settle);
     let count = arguments.connections;
@@ -151,13 +151,26 @@ pub(super) async fn measure(server: Server, arguments: &Arguments) -> anyhow::Re
 }
 
 impl Stage {
-    pub(super) fn new(server: Server) -> anyhow::Result<Self> {
+    pub(crate) fn new(server: Server) -> anyhow::Result<Self> {
         Ok(Self {
             server,
             readers: Readers::start()?,
             dir: tempfile::tempdir()?,
             published: 0,
         })
+    }
+
+    /// What is measured, when it is Crier.
+    pub(crate) fn crier(&self) -> anyhow::Result<&Crier> {
+        match &self.server.parts {
+            Parts::Crier(crier) => Ok(crier),
+            _ => anyhow::bail!("this is not Crier"),
+        }
+    }
+
+    pub(crate) async fn stop(self) -> anyhow::Result<()> {
+        drop(self.readers);
+        self.server.stop().await
     }
 
     fn resident(&self) -> anyhow::Result<u64> {
@@ -188,7 +201,7 @@ impl Stage {
         Ok(())
     }
 
-    pub(super) async fn connect(&mut self, count: usize) -> anyhow::Result<super::wire::Connected> {
+    pub(crate) async fn connect(&mut self, count: usize) -> anyhow::Result<super::wire::Connected> {
         let order = Connect {
             servers: self.server.addresses.clone(),
             heads: self.server.write_heads(self.dir.path())?,
@@ -221,7 +234,7 @@ impl Stage {
     }
 
     /// Publishes `count` at once, `times` times, and counts what comes of it.
-    pub(super) async fn deliver(
+    pub(crate) async fn deliver(
         &mut self,
         open: usize,
         times: u32,

@@ -43,6 +43,8 @@ pub(crate) struct Crier {
     pub(crate) addresses: Vec<SocketAddr>,
     pub(crate) http: HttpClient,
     pub(crate) heads: Vec<String>,
+    world: World,
+    service: String,
     store: Store,
     _data: tempfile::TempDir,
 }
@@ -55,22 +57,29 @@ pub(super) async fn start(connections: usize) -> anyhow::Result<Server> {
         apart: false,
     };
     let crier = Crier::start(world).await?;
-    Ok(Server {
-        about: About {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            settings: "one gateway, defaults; each connection is a user of its own with a token (HS256), in 5 communities, with 3 subscriptions",
-        },
-        addresses: crier.addresses.clone(),
-        heads: crier.heads.clone(),
-        marker: "event: ready",
-        pids: crier.gateways.iter().filter_map(Process::pid).collect(),
-        beside: vec![
-            ("API and relay", crier.api.pid().into_iter().collect()),
-            ("NATS", vec![crier.nats.pid()]),
-        ],
-        publisher: Publisher::Crier(crier.http.clone()),
-        parts: Parts::Crier(Box::new(crier)),
-    })
+    Ok(Server::crier(crier))
+}
+
+impl Server {
+    /// Crier with one figure for all its gateways.
+    pub(crate) fn crier(crier: Crier) -> Self {
+        Self {
+            about: About {
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                settings: "one gateway, defaults; each connection is a user of its own with a token (HS256), in 5 communities, with 3 subscriptions",
+            },
+            addresses: crier.addresses.clone(),
+            heads: crier.heads.clone(),
+            marker: "event: ready",
+            pids: crier.gateway_pids(),
+            beside: vec![
+                ("API and relay", crier.api.pid().into_iter().collect()),
+                ("NATS", vec![crier.nats.pid()]),
+            ],
+            publisher: Publisher::Crier(crier.http.clone()),
+            parts: Parts::Crier(Box::new(crier)),
+        }
+    }
 }
 
 impl Crier {
@@ -110,7 +119,9 @@ impl Crier {
         settled(&store).await?;
         Ok(Self {
             heads: world.heads(&signer)?,
-            http: HttpClient::new(&api_url).with_token(service),
+            http: HttpClient::new(&api_url).with_token(&*service),
+            world,
+            service,
             nats,
             api,
             gateways,
@@ -118,6 +129,22 @@ impl Crier {
             store,
             _data: data,
         })
+    }
+
+    pub(crate) fn gateway_pids(&self) -> Vec<u32> {
+        self.gateways.iter().filter_map(Process::pid).collect()
+    }
+
+    /// The first readers follow the article of one more community that they are in.
+    pub(crate) async fn follow_one_more(&self, readers: usize) -> anyhow::Result<()> {
+        let mut lines = String::new();
+        for reader in 0..readers {
+            let own = self.world.communities_of(reader);
+            let community = own.last().context("a community that it doesn't follow")?;
+            writeln!(lines, "{}", subscription(reader + 1, *community))?;
+        }
+        mirror(self.http.base(), &self.service, lines).await?;
+        self.settled().await
     }
 
     /// Until the relay has published everything.
@@ -165,13 +192,18 @@ impl World {
             .collect()
     }
 
+    /// A community that nobody is in.
+    pub(crate) fn quiet(self) -> usize {
+        self.communities + 2
+    }
+
     fn lines(self) -> anyhow::Result<String> {
         let mut lines = String::new();
         writeln!(
             lines,
             r#"{{"kind":"user","id":{SUBMITTER},"username":"submitter"}}"#
         )?;
-        for id in 1..=self.communities + 1 {
+        for id in 1..=self.quiet() {
             writeln!(
                 lines,
                 r#"{{"kind":"community","id":{id},"name":"Group {id}","type":"private"}}
@@ -194,10 +226,7 @@ impl World {
             }
             let followed = own.iter().take(usize::try_from(OWN_FOLLOWED)?);
             for community in [1].iter().chain(followed) {
-                writeln!(
-                    lines,
-                    r#"{{"kind":"subscription","user_id":{user},"community_id":{community},"article_id":{community},"is_active":true}}"#
-                )?;
+                writeln!(lines, "{}", subscription(user, *community))?;
             }
         }
         Ok(lines)
@@ -214,4 +243,10 @@ impl World {
         }
         Ok(heads)
     }
+}
+
+fn subscription(user: usize, community: i64) -> String {
+    format!(
+        r#"{{"kind":"subscription","user_id":{user},"community_id":{community},"article_id":{community},"is_active":true}}"#
+    )
 }
