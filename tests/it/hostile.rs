@@ -130,9 +130,14 @@ async fn while_hostile_clients_do_all_they_can_the_others_get_every_event() {
     let (stop, writing) = write(&alice, discussion, OLD);
     let [trickler, churner, ancient, odd] =
         [0, 1, 2, 3].map(|number| hostile[number].token.as_str());
+    let mut trickling = tokio::task::JoinSet::new();
+    for bytes in [1, 400] {
+        let pause = Duration::from_millis(50);
+        let readers = attacks::SlowReaders::open(&url, trickler, 5, bytes, pause).await;
+        trickling.spawn(readers.read());
+    }
     let (vanished, ..) = tokio::join!(
         attacks::vanish(&url, trickler, 10),
-        attacks::trickle(&url, trickler),
         attacks::slowloris(&url),
         attacks::churn(&url, churner, 8, 100),
         attacks::ancient(&url, ancient, &cursor, &old),
@@ -147,8 +152,9 @@ async fn while_hostile_clients_do_all_they_can_the_others_get_every_event() {
         assert!(came == written, "{} of {}", came.len(), written.len());
         streams.push(stream);
     }
+    // Slow readers have been given up though they read on, vanished clients though they never said that they go.
     nothing_is_left(&url, 3.0).await;
-    drop((streams, vanished));
+    drop((streams, vanished, trickling));
     nothing_is_left(&url, 0.0).await;
     process.signal("TERM");
     assert!(process.ended().await);

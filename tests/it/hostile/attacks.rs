@@ -6,7 +6,6 @@ use crier_testkit::DEADLINE;
 use futures::future::join_all;
 
 use super::client::{Client, events_head};
-use crate::figures::until;
 use crate::stream::Stream;
 
 /// Readers that are too slow, and read on, so much at a time and so often.
@@ -47,23 +46,6 @@ impl SlowReaders {
             }
         };
         join_all(self.clients.into_iter().map(read)).await;
-    }
-}
-
-/// Readers of a few bytes now and then, until they have been given up.
-pub(super) async fn trickle(url: &str, token: &str) {
-    const READERS: usize = 5;
-    let pause = Duration::from_millis(50);
-    // So little that the kernel takes it for a stall, and more than that.
-    let bytewise = SlowReaders::open(url, token, READERS, 1, pause).await;
-    let sipping = SlowReaders::open(url, token, READERS, 400, pause).await;
-    let slow = until(url, "the readers to be slow", |figures| {
-        let slow = figures.find("gateway_streams_closed_total{reason=\"slow\"}");
-        slow.is_some_and(|slow| slow >= READERS as f64)
-    });
-    tokio::select! {
-        _ = async { tokio::join!(bytewise.read(), sipping.read()) } => {}
-        _ = slow => {}
     }
 }
 
