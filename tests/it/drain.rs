@@ -122,7 +122,7 @@ async fn all_gateways_restarted_one_after_the_other_under_load_lose_nothing_and_
             .await;
         let seen = source.seen();
         assert_eq!(came(&seen.events), expected);
-        assert_eq!((seen.resets, seen.ended), (0, None));
+        assert!(seen.resets.is_empty() && seen.ended.is_none());
         // A gateway that has just started may not know yet where the log stands.
         let expected = |reason: &&str| ["drain", "unavailable"].contains(reason);
         assert!(seen.byes().iter().all(expected), "{:?}", seen.byes());

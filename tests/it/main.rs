@@ -37,8 +37,8 @@
 mod auth;
 mod chaos;
 mod cluster;
-mod epoch;
 mod drain;
+mod epoch;
 mod figures;
 mod fleet;
 mod healing;
