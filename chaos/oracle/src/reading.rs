@@ -8,10 +8,12 @@ use crate::calls::key;
 use crate::journal::{Client, Fault, Frame, Micros};
 use crate::judge::{Verdict, Wrong};
 
-/// How often one loss of the log explains that a client is told `reset` of a community: its cursor reaches back to
-/// before the loss, or events are gone that it was to get, and then the log's new life begins. That may be long after a
-/// purge, which the relay notices when next it has to look. Resets without an event between them are one.
-const RESETS_OF_A_LOSS: usize = 2;
+/// How often one loss of the log explains that a client is told `reset` of a community: events are gone that it was to
+/// get, on its connection and on the one it comes back by, and then the log's new life begins, or its cursor reaches
+/// back to before the loss. That may be long after a purge, which the relay notices when next it has to look. Resets
+/// without an event between them are one, and so are those for gone events on one connection: a gateway that was cut
+/// off when the log was lost has some payloads and lacks others.
+const RESETS_OF_A_LOSS: usize = 3;
 
 /// Something that a client read.
 pub(crate) struct Read<'a> {
@@ -27,6 +29,8 @@ pub(crate) enum What<'a> {
     },
     Reset {
         communities: BTreeSet<i64>,
+        /// For an event that is gone.
+        gone: bool,
         explained: bool,
         data: &'a str,
     },
@@ -55,16 +59,15 @@ impl<'a> Reading<'a> {
             reads: Vec::new(),
         };
         let mut resets = Resets::default();
-        for frame in client
-            .connections
-            .iter()
-            .flat_map(|connection| &connection.frames)
-        {
+        let connections = client.connections.iter().enumerate();
+        for (number, frame) in connections.flat_map(|(number, connection)| {
+            connection.frames.iter().map(move |frame| (number, frame))
+        }) {
             if frame.event.as_deref() == Some("ready") && reading.begun.is_none() {
                 reading.begun = Some(frame.at);
             }
             let mut what = What::of(frame);
-            resets.explain(&mut what, frame.at, faults);
+            resets.explain(&mut what, number, frame.at, faults);
             reading.reads.push(Read {
                 at: frame.at,
                 id: frame.id.as_deref(),
@@ -109,6 +112,7 @@ impl<'a> What<'a> {
                 let communities = communities.into_iter().flatten().filter_map(Value::as_i64);
                 Self::Reset {
                     communities: communities.collect(),
+                    gone: told["reason"] == "lost",
                     explained: false,
                     data,
                 }
@@ -118,23 +122,34 @@ impl<'a> What<'a> {
     }
 }
 
-/// The resets that one client was told so far: by community how many, and whether an event came after the last.
+/// The resets that one client was told so far, by community.
 #[derive(Default)]
 struct Resets {
-    told: BTreeMap<i64, (usize, bool)>,
+    told: BTreeMap<i64, Told>,
+}
+
+#[derive(Default)]
+struct Told {
+    /// How many count.
+    count: usize,
+    /// Whether no event came after the last.
+    goes_on: bool,
+    /// The connection on which the last was told that was for a gone event.
+    gone_on: Option<usize>,
 }
 
 impl Resets {
     /// Sees whether the faults so far explain what was read, if it is a reset.
-    fn explain(&mut self, what: &mut What<'_>, at: Micros, faults: &[Fault]) {
+    fn explain(&mut self, what: &mut What<'_>, connection: usize, at: Micros, faults: &[Fault]) {
         match what {
             What::Event { community, .. } => {
-                if let Some((_, event_came)) = self.told.get_mut(community) {
-                    *event_came = true;
+                if let Some(told) = self.told.get_mut(community) {
+                    told.goes_on = false;
                 }
             }
             What::Reset {
                 communities,
+                gone,
                 explained,
                 ..
             } => {
@@ -144,9 +159,14 @@ impl Resets {
                     .count();
                 *explained = losses > 0;
                 for community in &*communities {
-                    let (count, event_came) = self.told.entry(*community).or_insert((0, true));
-                    *count += usize::from(std::mem::take(event_came));
-                    *explained &= *count <= RESETS_OF_A_LOSS * losses;
+                    let told = self.told.entry(*community).or_default();
+                    let counted = told.goes_on || *gone && told.gone_on == Some(connection);
+                    told.count += usize::from(!counted);
+                    told.goes_on = true;
+                    if *gone {
+                        told.gone_on = Some(connection);
+                    }
+                    *explained &= told.count <= RESETS_OF_A_LOSS * losses;
                 }
             }
             What::Other => {}

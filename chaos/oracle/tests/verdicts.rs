@@ -192,12 +192,16 @@ fn ready(at: u64, id: &str) -> Frame {
 }
 
 fn reset(at: u64, id: &str) -> Frame {
-    frame(
-        at,
-        id,
-        Some("reset"),
-        &json!({"reason": "foreign", "communities": [10]}),
-    )
+    told_reset(at, id, "foreign")
+}
+
+fn gone(at: u64, id: &str) -> Frame {
+    told_reset(at, id, "lost")
+}
+
+fn told_reset(at: u64, id: &str, reason: &str) -> Frame {
+    let data = json!({"reason": reason, "communities": [10]});
+    frame(at, id, Some("reset"), &data)
 }
 
 fn comment(at: u64, id: &str, text: &str) -> Frame {
@@ -395,9 +399,13 @@ fn only_a_listed_loss_of_the_log_explains_a_reset() {
     // What is asked for after it was read is due again.
     story.comment("three", 60..61, 201);
     story.is(&[Wrong::Lost]);
-    // It explains two: the cursor from before it, and the log's new life. A third has no reason.
+    // It explains three: what was gone on two connections, and the log's new life. A fourth has no reason.
     let frames = vec![
         ready(20, "a"),
+        gone(46, "u"),
+        comment(47, "v", "one"),
+        gone(48, "w"),
+        comment(49, "ww", "two"),
         reset(50, "x"),
         reset(51, "xx"),
         comment(52, "y", "two"),
