@@ -5,15 +5,19 @@
 //! [`SocketLimits`].
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
+use hyper::Method;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -22,6 +26,11 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
+
+mod handover;
+
+pub use handover::Handover;
+use handover::{Going, Slot};
 
 /// A head larger than this is answered 431. It also bounds what a connection buffers.
 const BUFFER_BYTES: usize = 64 * 1024;
@@ -205,10 +214,20 @@ impl Bound {
                         limits: self.limits,
                     };
                     let (drain, cut) = (shutdown.clone(), cut.clone());
+                    let streams = connections.clone();
                     connections.spawn(async move {
-                        tokio::select! {
-                            () = connection.run(drain) => {}
-                            () = cut.cancelled() => {}
+                        let going = tokio::select! {
+                            going = connection.run(drain) => going,
+                            () = cut.cancelled() => None,
+                        };
+                        if let Some(going) = going {
+                            // A task of its own: this one's has room for all that a request takes.
+                            streams.spawn(async move {
+                                tokio::select! {
+                                    () = going => {}
+                                    () = cut.cancelled() => {}
+                                }
+                            });
                         }
                     });
                 }
@@ -269,7 +288,7 @@ struct Connection {
 }
 
 impl Connection {
-    async fn run(self, drain: CancellationToken) {
+    async fn run(self, drain: CancellationToken) -> Option<Going> {
         let Self {
             stream,
             peer,
@@ -279,30 +298,61 @@ impl Connection {
         if let Err(error) = tune(&stream, limits.stall_timeout) {
             tracing::debug!(%error, %peer, "a socket could not be tuned");
         }
+        let slot = Slot::default();
+        let handed = slot.clone();
         let service = service_fn(move |request: http::Request<Incoming>| {
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(ConnectInfo(peer));
-            let router = router.clone();
-            async move { Ok::<_, Infallible>(answer(router, request).await) }
+            let (router, slot) = (router.clone(), slot.clone());
+            let has_body = request.method() != Method::HEAD;
+            async move {
+                let mut response = answer(router, request).await;
+                if has_body && slot.takes(&mut response) {
+                    // Whoever drives the connection takes the socket, and drops this.
+                    std::future::pending::<()>().await;
+                }
+                Ok::<_, Infallible>(response)
+            }
         });
-        let connection = http1::Builder::new()
+        let mut connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(limits.head_timeout)
             .max_buf_size(BUFFER_BYTES)
             .serve_connection(TokioIo::new(stream), service);
-        tokio::pin!(connection);
         let ended = tokio::select! {
-            ended = connection.as_mut() => ended,
+            ended = drive(&mut connection, &handed) => ended,
             () = drain.cancelled() => {
                 // The request under way is the last one; an idle connection closes at once.
-                connection.as_mut().graceful_shutdown();
-                connection.await
+                Pin::new(&mut connection).graceful_shutdown();
+                drive(&mut connection, &handed).await
             }
         };
-        if let Err(error) = ended {
-            tracing::debug!(%error, %peer, "a connection ended early");
+        match ended {
+            // Of what was sent behind the request, nothing is wanted.
+            None => handed.go_on(connection.into_parts().io.into_inner()),
+            Some(Ok(())) => None,
+            Some(Err(error)) => {
+                tracing::debug!(%error, %peer, "a connection ended early");
+                None
+            }
         }
     }
+}
+
+/// Until the connection has ended; none if its socket is to be handed over.
+async fn drive<C>(connection: &mut C, slot: &Slot) -> Option<C::Output>
+where
+    C: Future + Unpin,
+{
+    poll_fn(|context| {
+        let polled = Pin::new(&mut *connection).poll(context);
+        // Its handler is polled in there, so this is seen as soon as it is so.
+        if slot.is_taken() {
+            return Poll::Ready(None);
+        }
+        polled.map(Some)
+    })
+    .await
 }
 
 #[cfg_attr(not(target_os = "linux"), expect(unused_variables))]

@@ -2,6 +2,7 @@
 
 mod events;
 mod identity;
+mod stream;
 
 use std::sync::Arc;
 use std::time::Duration;

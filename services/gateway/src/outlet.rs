@@ -3,15 +3,12 @@
 //! The hub never waits. What doesn't fit closes the stream; the client comes back with its cursor, and
 //! nobody else has noticed.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use crier_hub::ConnectionId;
-use http_body_util::combinators::UnsyncBoxBody;
-use hyper::body::{Body, Frame};
 use tokio::sync::mpsc;
 
 /// The hub's end of a connection.
@@ -51,7 +48,7 @@ pub(crate) enum Begin {
     Silence,
 }
 
-/// The socket's end: the body of the response.
+/// The socket's end: what the body of the response is made of.
 pub(crate) struct Frames {
     frames: mpsc::Receiver<Bytes>,
     /// Taken from the queue to see how the stream begins.
@@ -191,33 +188,25 @@ impl Frames {
         }
     }
 
-    /// The response's body.
-    pub(crate) fn into_body(self) -> axum::body::Body {
-        axum::body::Body::new(UnsyncBoxBody::new(self))
-    }
-}
-
-impl Body for Frames {
-    type Data = Bytes;
-    type Error = std::convert::Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+    /// The next frame; none when the feed has ended the stream.
+    pub(crate) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
         if let Some(first) = self.first.take() {
-            return Poll::Ready(Some(Ok(Frame::data(first))));
+            return Poll::Ready(Some(first));
         }
         let polled = self.frames.poll_recv(context);
-        if polled.is_pending() {
-            self.drained();
+        match &polled {
+            Poll::Pending => self.drained(),
+            Poll::Ready(Some(frame)) => self.taken(frame),
+            Poll::Ready(None) => {}
         }
-        polled.map(|next| {
-            next.map(|bytes| {
-                self.taken(&bytes);
-                Ok(Frame::data(bytes))
-            })
-        })
+        polled
+    }
+
+    /// A frame that waits already.
+    pub(crate) fn take(&mut self) -> Option<Bytes> {
+        let frame = self.frames.try_recv().ok()?;
+        self.taken(&frame);
+        Some(frame)
     }
 }
 
@@ -234,9 +223,13 @@ impl Drop for Frames {
 
 #[cfg(test)]
 mod tests {
-    use http_body_util::BodyExt as _;
+    use std::future::poll_fn;
 
     use super::*;
+
+    async fn next(frames: &mut Frames) -> Bytes {
+        poll_fn(|context| frames.poll_next(context)).await.unwrap()
+    }
 
     fn frame(size: usize) -> Bytes {
         Bytes::from(vec![b'x'; size])
@@ -249,8 +242,8 @@ mod tests {
         assert_eq!(outlet.push(frame(60)), Err(Refused::Full), "bytes");
         assert_eq!(outlet.push(frame(30)), Ok(()));
         assert_eq!(outlet.push(frame(1)), Err(Refused::Full), "messages");
-        frames.frame().await.unwrap().unwrap();
-        frames.frame().await.unwrap().unwrap();
+        next(&mut frames).await;
+        next(&mut frames).await;
         assert_eq!(outlet.push(frame(100)), Ok(()), "what was read makes room");
     }
 
@@ -268,8 +261,7 @@ mod tests {
         assert_eq!(frames.begin().await, Begin::Frame);
         assert_eq!(outlet.push(frame(60)), Ok(()), "the first has left");
         for _ in 0..2 {
-            let read = frames.frame().await.unwrap().unwrap();
-            assert_eq!(read.into_data().unwrap(), frame(60));
+            assert_eq!(next(&mut frames).await, frame(60));
         }
 
         let (outlet, mut frames) = channel(2, 100);
@@ -296,8 +288,7 @@ mod tests {
             let (outlet, mut frames) = channel(2, 100);
             outlet.push(first.into()).unwrap();
             assert_eq!(frames.begin().await, Begin::Frame);
-            let read = frames.keeping(cursor).frame().await.unwrap().unwrap();
-            assert_eq!(read.into_data().unwrap(), expected);
+            assert_eq!(next(&mut frames.keeping(cursor)).await, expected);
         }
     }
 
@@ -321,13 +312,13 @@ mod tests {
         assert!(outlet.await_drained(), "nothing waits");
         outlet.push(frame(1)).unwrap();
         assert!(!outlet.await_drained());
-        frames.frame().await.unwrap().unwrap();
+        next(&mut frames).await;
         assert!(
             told.try_recv().is_err(),
             "the socket has not asked for more"
         );
         for _ in 0..2 {
-            let more = tokio::time::timeout(std::time::Duration::ZERO, frames.frame());
+            let more = tokio::time::timeout(std::time::Duration::ZERO, next(&mut frames));
             assert!(more.await.is_err());
         }
         assert_eq!(told.try_recv(), Ok(Told::Drained(ConnectionId(7))));

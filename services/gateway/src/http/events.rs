@@ -14,12 +14,13 @@ use axum::response::{IntoResponse, Response};
 use crier_domain::{Cursor, sabotage};
 use crier_hub::{ByeReason, ConnectionId, Resume};
 use crier_service_kit::problem::{Problem, ValidQuery};
+use crier_service_kit::server::Handover;
 
 use super::LAST_EVENT_ID;
 use super::identity::{Door, Refusal};
 use crate::drain;
 use crate::feed::Open;
-use crate::outlet::{self, Begin};
+use crate::outlet::{self, Begin, Frames};
 use crate::state::State;
 
 /// A feed that takes no stream for so long has more than it can do; nor has one that says nothing so long after it
@@ -94,7 +95,7 @@ pub(super) async fn open(
     // The hub sends whoever waits for too long away; this is for a feed that stands still.
     let patience = state.config.snapshot_wait.get() + OPEN_TIMEOUT;
     match tokio::time::timeout(patience, frames.begin()).await {
-        Ok(Begin::Frame) => stream(frames.keeping(kept).into_body()),
+        Ok(Begin::Frame) => handed_over(frames.keeping(kept)),
         Ok(Begin::Refused) => Problem::unauthorized()
             .with_detail(WITHDRAWN)
             .into_response(),
@@ -124,6 +125,14 @@ fn resume(given: Option<&str>, state: &State) -> Resume {
             Resume::At(cursor)
         }),
     }
+}
+
+/// The frames are written past hyper; see [`super::stream`].
+fn handed_over(frames: Frames) -> Response {
+    let handover = Handover::new(|socket, head| super::stream::run(socket, head, frames));
+    let mut response = stream(axum::body::Body::empty());
+    response.extensions_mut().insert(handover);
+    response
 }
 
 fn stream(body: axum::body::Body) -> Response {
