@@ -3,9 +3,10 @@
 //! The hub never waits. What doesn't fit closes the stream; the client comes back with its cursor, and
 //! nobody else has noticed.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::task::{Context, Poll};
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use crier_hub::ConnectionId;
@@ -13,19 +14,51 @@ use tokio::sync::mpsc;
 
 /// The hub's end of a connection.
 pub(crate) struct Outlet {
-    frames: mpsc::Sender<Bytes>,
-    shared: Arc<Shared>,
+    queue: Arc<Queue>,
+    limit_messages: usize,
     limit_bytes: usize,
 }
 
+/// Frames that wait. A channel would keep room for 32 of them for each stream, and two more allocations; here a quiet
+/// stream has room for a few. The lock is one stream's own, and held for a push or a take.
 #[derive(Default)]
-struct Shared {
-    /// Bytes that wait.
-    queued: AtomicUsize,
+struct Queue(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    frames: VecDeque<Bytes>,
+    /// Of these frames.
+    bytes: usize,
+    /// Waits for the next one.
+    reader: Option<Waker>,
+    /// No more will come.
+    is_ended: bool,
+    /// Nobody reads any more.
+    is_gone: bool,
     /// The feed wants to know when nothing waits any more.
-    is_awaited: AtomicBool,
+    is_awaited: bool,
     /// There is to be no stream.
-    is_refused: AtomicBool,
+    is_refused: bool,
+}
+
+/// Room that is kept while nothing waits.
+const ROOM: usize = 4;
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn take(&mut self) -> Option<Bytes> {
+        let frame = self.frames.pop_front()?;
+        self.bytes -= frame.len();
+        if self.frames.is_empty() && self.frames.capacity() > ROOM {
+            self.frames = VecDeque::new();
+        }
+        Some(frame)
+    }
 }
 
 /// A frame that found no room, or nobody to read it.
@@ -50,10 +83,9 @@ pub(crate) enum Begin {
 
 /// The socket's end: what the body of the response is made of.
 pub(crate) struct Frames {
-    frames: mpsc::Receiver<Bytes>,
+    queue: Arc<Queue>,
     /// Taken from the queue to see how the stream begins.
     first: Option<Bytes>,
-    shared: Arc<Shared>,
     told: Option<(ConnectionId, mpsc::UnboundedSender<Told>)>,
 }
 
@@ -68,19 +100,17 @@ pub(crate) enum Told {
 
 /// Both ends of a queue for at most this much.
 pub(crate) fn channel(messages: usize, bytes: usize) -> (Outlet, Frames) {
-    let (sender, receiver) = mpsc::channel(messages.max(1));
-    let shared = Arc::new(Shared::default());
+    let queue = Arc::new(Queue::default());
     let outlet = Outlet {
-        frames: sender,
-        shared: Arc::clone(&shared),
+        queue: Arc::clone(&queue),
+        limit_messages: messages.max(1),
         limit_bytes: bytes,
     };
     (
         outlet,
         Frames {
-            frames: receiver,
+            queue,
             first: None,
-            shared,
             told: None,
         },
     )
@@ -107,41 +137,53 @@ impl Outlet {
     /// When it doesn't fit or the client is gone. One frame larger than the whole bound still passes an
     /// empty queue: it would never fit otherwise.
     pub(crate) fn push(&self, frame: Bytes) -> Result<(), Refused> {
-        let size = frame.len();
-        let queued = self.shared.queued.load(Ordering::Relaxed);
-        if queued > 0 && queued + size > self.limit_bytes {
+        let mut state = self.queue.lock();
+        if state.is_gone {
+            return Err(Refused::Gone);
+        }
+        let waiting = state.frames.len();
+        if waiting >= self.limit_messages
+            || (waiting > 0 && state.bytes + frame.len() > self.limit_bytes)
+        {
             return Err(Refused::Full);
         }
-        // Counted before it is sent: the reader may take it, and count it off, at once.
-        self.shared.queued.fetch_add(size, Ordering::Relaxed);
-        self.frames.try_send(frame).map_err(|error| {
-            self.shared.queued.fetch_sub(size, Ordering::Relaxed);
-            match error {
-                mpsc::error::TrySendError::Full(_) => Refused::Full,
-                mpsc::error::TrySendError::Closed(_) => Refused::Gone,
-            }
-        })
+        state.bytes += frame.len();
+        state.frames.push_back(frame);
+        let reader = state.reader.take();
+        drop(state);
+        if let Some(reader) = reader {
+            reader.wake();
+        }
+        Ok(())
     }
-}
 
-impl Outlet {
     /// Ends a stream before its first frame, because its token has been withdrawn.
     pub(crate) fn refuse(self) {
-        // Stored before the queue ends, so that whoever sees its end sees this.
-        self.shared.is_refused.store(true, Ordering::SeqCst);
+        self.queue.lock().is_refused = true;
     }
 
     /// Nobody is there to read.
     pub(crate) fn is_closed(&self) -> bool {
-        self.frames.is_closed()
+        self.queue.lock().is_gone
     }
 
     /// Has it told when nothing waits any more. Whether that is so already, and then it isn't told.
     pub(crate) fn await_drained(&self) -> bool {
-        // Set before looking: a reader that finds nothing afterwards sees it.
-        self.shared.is_awaited.store(true, Ordering::SeqCst);
-        self.frames.capacity() == self.frames.max_capacity()
-            && self.shared.is_awaited.swap(false, Ordering::SeqCst)
+        let mut state = self.queue.lock();
+        state.is_awaited = !state.frames.is_empty();
+        !state.is_awaited
+    }
+}
+
+impl Drop for Outlet {
+    fn drop(&mut self) {
+        let mut state = self.queue.lock();
+        state.is_ended = true;
+        let reader = state.reader.take();
+        drop(state);
+        if let Some(reader) = reader {
+            reader.wake();
+        }
     }
 }
 
@@ -154,15 +196,13 @@ impl Frames {
 
     /// Waits until it is known how the stream begins. It may be dropped while it waits, and nothing is lost.
     pub(crate) async fn begin(&mut self) -> Begin {
-        let Some(first) = self.frames.recv().await else {
-            let is_refused = self.shared.is_refused.load(Ordering::SeqCst);
-            return if is_refused {
+        let Some(first) = poll_fn(|context| self.poll_next(context)).await else {
+            return if self.queue.lock().is_refused {
                 Begin::Refused
             } else {
                 Begin::Silence
             };
         };
-        self.taken(&first);
         self.first = Some(first);
         Begin::Frame
     }
@@ -173,47 +213,44 @@ impl Frames {
         self
     }
 
-    /// A frame has left the queue.
-    fn taken(&self, frame: &Bytes) {
-        self.shared.queued.fetch_sub(frame.len(), Ordering::Relaxed);
-    }
-
-    /// Nothing waits.
-    fn drained(&self) {
-        if self.shared.is_awaited.swap(false, Ordering::SeqCst)
-            && let Some((id, told)) = &self.told
-        {
-            // Unbounded, but each was asked for, one at a time. Nobody listens any more: the gateway ends.
-            let _ = told.send(Told::Drained(*id));
-        }
-    }
-
     /// The next frame; none when the feed has ended the stream.
     pub(crate) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
         if let Some(first) = self.first.take() {
             return Poll::Ready(Some(first));
         }
-        let polled = self.frames.poll_recv(context);
-        match &polled {
-            Poll::Pending => self.drained(),
-            Poll::Ready(Some(frame)) => self.taken(frame),
-            Poll::Ready(None) => {}
+        let mut state = self.queue.lock();
+        if let Some(frame) = state.take() {
+            return Poll::Ready(Some(frame));
         }
-        polled
+        if state.is_ended {
+            return Poll::Ready(None);
+        }
+        match &mut state.reader {
+            Some(reader) => reader.clone_from(context.waker()),
+            reader => *reader = Some(context.waker().clone()),
+        }
+        if std::mem::take(&mut state.is_awaited)
+            && let Some((id, told)) = &self.told
+        {
+            // Unbounded, but each was asked for, one at a time. Nobody listens any more: the gateway ends.
+            let _ = told.send(Told::Drained(*id));
+        }
+        Poll::Pending
     }
 
     /// A frame that waits already.
     pub(crate) fn take(&mut self) -> Option<Bytes> {
-        let frame = self.frames.try_recv().ok()?;
-        self.taken(&frame);
-        Some(frame)
+        self.queue.lock().take()
     }
 }
 
 impl Drop for Frames {
     fn drop(&mut self) {
         // Closed before it is told: a feed that has heard of it and then takes the stream sees that it is closed.
-        self.frames.close();
+        let mut state = self.queue.lock();
+        state.is_gone = true;
+        state.frames = VecDeque::new();
+        drop(state);
         if let Some((id, told)) = self.told.take() {
             // Unbounded, but each connection says this once. Nobody listens any more: the gateway ends.
             let _ = told.send(Told::Closed(id));
@@ -223,8 +260,6 @@ impl Drop for Frames {
 
 #[cfg(test)]
 mod tests {
-    use std::future::poll_fn;
-
     use super::*;
 
     async fn next(frames: &mut Frames) -> Bytes {
