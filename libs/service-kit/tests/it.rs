@@ -14,6 +14,8 @@ mod auth_keys;
 mod client;
 #[path = "it/extract.rs"]
 mod extract;
+#[path = "it/handover.rs"]
+mod handover;
 #[path = "it/health.rs"]
 mod health;
 #[path = "it/http.rs"]
