@@ -35,6 +35,8 @@ pub struct SseClient {
     body: Incoming,
     parser: SseParser,
     ready: VecDeque<Frame>,
+    /// Of what was handed out; the parser may have read on.
+    last_event_id: String,
     connection: JoinHandle<hyper::Result<()>>,
 }
 
@@ -76,6 +78,7 @@ impl SseClient {
             body,
             parser: SseParser::default(),
             ready: VecDeque::new(),
+            last_event_id: String::new(),
             connection,
         })
     }
@@ -98,9 +101,10 @@ impl SseClient {
             .unwrap_or_default()
     }
 
-    /// What an EventSource would send as `Last-Event-ID` now; empty before the first id.
+    /// What an EventSource that has dispatched what was handed out would send as `Last-Event-ID` now; empty before
+    /// the first id.
     pub fn last_event_id(&self) -> &str {
-        self.parser.last_event_id()
+        &self.last_event_id
     }
 
     /// The next block, also one that an EventSource would not dispatch; `None` when the stream has ended or nothing
@@ -126,9 +130,13 @@ impl SseClient {
     /// # Errors
     /// Why there is none. After [`Ended::TimedOut`] the stream can be read on.
     pub async fn frame(&mut self, deadline: Duration) -> Result<Frame, Ended> {
-        tokio::time::timeout(deadline, self.read_frame())
+        let frame = tokio::time::timeout(deadline, self.read_frame())
             .await
-            .unwrap_or(Err(Ended::TimedOut))
+            .unwrap_or(Err(Ended::TimedOut))?;
+        if let Some(id) = &frame.id {
+            self.last_event_id.clone_from(id);
+        }
+        Ok(frame)
     }
 
     /// The rest of the body as text, for an answer that is no stream.

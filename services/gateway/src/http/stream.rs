@@ -16,7 +16,7 @@ use crate::outlet::Frames;
 const AT_ONCE: usize = 32;
 /// Bytes that are taken from the queue before what was taken is written: the rest counts against the client's bound.
 const TAKEN_BYTES: usize = 64 * 1024;
-/// A client has nothing to say once it has asked. More than this, and it is cut off.
+/// A client has nothing to say once it has asked. After this nobody listens, and that it is gone is seen by writing.
 const HEARD_BYTES: usize = 16 * 1024;
 /// Frames for which room is kept while nothing waits.
 const ROOM: usize = 4;
@@ -63,16 +63,17 @@ fn next(
     if let Poll::Ready(next) = frames.poll_next(context) {
         return Poll::Ready(Some(next.map_or(Next::End, Next::Frame)));
     }
-    loop {
+    while *heard < HEARD_BYTES {
         if ready!(socket.poll_read_ready(context)).is_err() {
             return Poll::Ready(None);
         }
         match socket.try_read(&mut [0; 512]) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-            Ok(read) if read > 0 && *heard < HEARD_BYTES => *heard += read,
+            Ok(read) if read > 0 => *heard += read,
             Ok(_) | Err(_) => return Poll::Ready(None),
         }
     }
+    Poll::Pending
 }
 
 /// What else waits already.
