@@ -27,7 +27,7 @@ async fn echo() -> Response {
 fn router() -> Router {
     Router::new()
         .route("/stream", get(echo))
-        .route("/", get(|| async { "plain" }))
+        .route("/", get(|| async { "answered" }))
 }
 
 async fn read_until(socket: &mut TcpStream, text: &str) -> String {
@@ -47,7 +47,7 @@ async fn a_handed_over_socket_begins_with_the_head_that_the_layers_made() {
     let mut socket = TcpStream::connect(service.address).await.unwrap();
     // On a connection that has answered already.
     socket.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
-    read_until(&mut socket, "plain").await;
+    read_until(&mut socket, "answered").await;
     socket.write_all(b"GET /stream HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     let begun = read_until(&mut socket, "begun\n").await;
     let (head, body) = begun.split_once("\r\n\r\n").unwrap();
