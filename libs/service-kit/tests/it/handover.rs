@@ -46,9 +46,15 @@ async fn a_handed_over_socket_begins_with_the_head_that_the_layers_made() {
     let service = Service::layered(router(), HttpLimits::default()).await;
     let mut socket = TcpStream::connect(service.address).await.unwrap();
     // On a connection that has answered already.
-    socket.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    socket
+        .write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        .await
+        .unwrap();
     read_until(&mut socket, "answered").await;
-    socket.write_all(b"GET /stream HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    socket
+        .write_all(b"GET /stream HTTP/1.1\r\nHost: x\r\n\r\n")
+        .await
+        .unwrap();
     let begun = read_until(&mut socket, "begun\n").await;
     let (head, body) = begun.split_once("\r\n\r\n").unwrap();
     assert_eq!(body, "begun\n");
@@ -79,7 +85,10 @@ async fn the_head_alone_may_be_asked_for() {
 async fn a_handed_over_socket_is_cut_at_the_deadline() {
     let mut service = Service::bare(router(), std::time::Duration::ZERO).await;
     let mut socket = TcpStream::connect(service.address).await.unwrap();
-    socket.write_all(b"GET /stream HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    socket
+        .write_all(b"GET /stream HTTP/1.1\r\nHost: x\r\n\r\n")
+        .await
+        .unwrap();
     read_until(&mut socket, "begun\n").await;
     service.shutdown.cancel();
     let stopped = soon(service.stopped.take().unwrap()).await.unwrap();

@@ -112,7 +112,7 @@ async fn a_stream_gives_its_frames_as_they_come() {
     let first = stream.next_frame(DEADLINE).await.expect("an event");
     assert_eq!(
         (first.json(), stream.last_event_id()),
-        (json!({ "n": 1 }), "43")
+        (json!({ "n": 1 }), "42")
     );
     let heartbeat = stream.next_frame(DEADLINE).await.expect("a heartbeat");
     assert_eq!(heartbeat.comment.as_deref(), Some("hb"));
@@ -121,7 +121,10 @@ async fn a_stream_gives_its_frames_as_they_come() {
         .await
         .expect("sent");
     let bye = stream.next_event(DEADLINE).await.expect("an event");
-    assert_eq!(bye.event.as_deref(), Some("bye"));
+    assert_eq!(
+        (bye.event.as_deref(), stream.last_event_id()),
+        (Some("bye"), "43")
+    );
     drop(sender);
     assert_eq!(stream.frame(DEADLINE).await, Err(Ended::Closed));
     assert_eq!(stream.last_event_id(), "43");
