@@ -1,10 +1,13 @@
 //! nginx with nchan, as Debian has them.
 
 use anyhow::ensure;
-use crier_testkit::HttpClient;
+use crier_testkit::{HttpClient, wait_for};
 use tokio::process::Command;
 
 use super::{About, Parts, Publisher, Server, configure, free_port, launch, peers, why_missing};
+
+/// The master, which has the port before it has anybody to serve it, and its one worker.
+const PROCESSES: usize = 2;
 
 pub(super) async fn start() -> anyhow::Result<Server> {
     let root = peers().join("nchan");
@@ -29,6 +32,10 @@ pub(super) async fn start() -> anyhow::Result<Server> {
     let mut command = Command::new(nginx);
     command.arg("-p").arg(dir.path()).arg("-c").arg(config);
     let family = launch(command, address, dir).await?;
+    wait_for("the worker", async || {
+        (family.pids().len() >= PROCESSES).then_some(())
+    })
+    .await;
     let version = std::fs::read_to_string(root.join("version"))?;
     Ok(Server {
         about: About {
