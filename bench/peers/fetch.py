@@ -105,7 +105,7 @@ def main():
                 note.unlink(missing_ok=True)
                 print(f"{name}: there", flush=True)
             except (Missing, OSError) as error:
-                note.write_text(f"{error}\n")
+                note.write_text(re.sub(r"https?://\S+", "the registry", f"{error}\n"))
                 print(f"{name} can't be had: {error}", file=sys.stderr)
     return 0
 
