@@ -219,7 +219,7 @@ fn has_passed(
 ) -> bool {
     let mut reads = reading.reads.iter().take_while(|read| read.at < until);
     reads.any(|read| match &read.what {
-        What::Event { key, community } if *community == event.community => past
+        What::Event { key, community, .. } if *community == event.community => past
             .events
             .get(key)
             .is_some_and(|later| later.begun > answered),
@@ -229,27 +229,22 @@ fn has_passed(
 
 /// What must not be got, and what was got twice.
 fn wrongly_got(reading: &Reading<'_>, past: &Past, found: &mut Vec<Verdict>) {
-    let mut seen: BTreeMap<&str, i64> = BTreeMap::new();
     for read in &reading.reads {
-        match &read.what {
-            What::Reset {
-                communities,
-                explained: true,
-                ..
-            } => {
-                seen.retain(|_, community| !communities.contains(community));
-            }
-            What::Event { key, community } => {
-                let named = Some((key.as_str(), *community));
-                if let Some(why) = must_not(reading.client.user, past, key) {
-                    found.push(reading.verdict(Wrong::Leaked, named, read.at, why.to_owned()));
-                }
-                if seen.insert(key, *community).is_some() {
-                    let why = "got a second time".to_owned();
-                    found.push(reading.verdict(Wrong::Duplicated, named, read.at, why));
-                }
-            }
-            _ => {}
+        let What::Event {
+            key,
+            community,
+            again,
+        } = &read.what
+        else {
+            continue;
+        };
+        let named = Some((key.as_str(), *community));
+        if let Some(why) = must_not(reading.client.user, past, key) {
+            found.push(reading.verdict(Wrong::Leaked, named, read.at, why.to_owned()));
+        }
+        if *again {
+            let why = "got a second time".to_owned();
+            found.push(reading.verdict(Wrong::Duplicated, named, read.at, why));
         }
     }
 }
@@ -278,14 +273,16 @@ fn must_not(user: i64, past: &Past, key: &str) -> Option<&'static str> {
     }
 }
 
-/// Within a community, an event that was answered before another was asked for stands before it.
+/// Within a community, an event that was answered before another was asked for stands before it. The first reading
+/// counts: the second is a duplicate.
 fn overtaken(reading: &Reading<'_>, past: &Past, found: &mut Vec<Verdict>) {
     // By community: the event read so far whose call began last.
     let mut latest: BTreeMap<i64, (Micros, &str)> = BTreeMap::new();
     for read in &reading.reads {
         match &read.what {
             What::Reset { .. } => latest.clear(),
-            What::Event { key, community } => {
+            What::Event { again: true, .. } | What::Other => {}
+            What::Event { key, community, .. } => {
                 let Some(event) = past.events.get(key) else {
                     continue;
                 };
@@ -308,26 +305,29 @@ fn overtaken(reading: &Reading<'_>, past: &Past, found: &mut Vec<Verdict>) {
                     *entry = (event.begun, key);
                 }
             }
-            What::Other => {}
         }
     }
 }
 
-/// Positions that don't fit into one order.
+/// Positions that don't fit into one order. A frame that was read a second time is where it was, as a duplicate.
 fn contradicted(readings: &[Reading<'_>], found: &mut Vec<Verdict>) {
     let mut order = Order::default();
     for reading in readings {
         let mut last = reading.first;
         for read in &reading.reads {
             let Some(id) = read.id else { continue };
-            if matches!(read.what, What::Reset { .. }) {
-                last = Some(id);
-                continue;
+            match read.what {
+                What::Reset { .. } => {
+                    last = Some(id);
+                    continue;
+                }
+                What::Event { again: true, .. } => continue,
+                What::Event { .. } | What::Other => {}
             }
             if let Some(before) = last.filter(|before| *before != id) {
                 order.add(before, id, &reading.client.name);
             } else if last.is_some()
-                && let What::Event { key, community } = &read.what
+                && let What::Event { key, community, .. } = &read.what
             {
                 let why = "its cursor is that of the frame before".to_owned();
                 found.push(reading.verdict(

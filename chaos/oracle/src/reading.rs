@@ -26,6 +26,9 @@ pub(crate) enum What<'a> {
     Event {
         key: String,
         community: i64,
+        /// It was read before, and no explained reset lets it come again. That is wrong in itself, and says nothing
+        /// of the order of all else.
+        again: bool,
     },
     Reset {
         communities: BTreeSet<i64>,
@@ -59,6 +62,7 @@ impl<'a> Reading<'a> {
             reads: Vec::new(),
         };
         let mut resets = Resets::default();
+        let mut seen = Seen::default();
         let connections = client.connections.iter().enumerate();
         for (number, frame) in connections.flat_map(|(number, connection)| {
             connection.frames.iter().map(move |frame| (number, frame))
@@ -68,6 +72,7 @@ impl<'a> Reading<'a> {
             }
             let mut what = What::of(frame);
             resets.explain(&mut what, number, frame.at, faults);
+            seen.note(&mut what);
             reading.reads.push(Read {
                 at: frame.at,
                 id: frame.id.as_deref(),
@@ -105,6 +110,7 @@ impl<'a> What<'a> {
             None => key(data).map_or(Self::Other, |(key, community)| Self::Event {
                 key,
                 community,
+                again: false,
             }),
             Some("reset") => {
                 let told: Value = serde_json::from_str(data).unwrap_or_default();
@@ -118,6 +124,31 @@ impl<'a> What<'a> {
                 }
             }
             Some(_) => Self::Other,
+        }
+    }
+}
+
+/// The events that one client has read so far, each with its community.
+#[derive(Default)]
+struct Seen(BTreeMap<String, i64>);
+
+impl Seen {
+    /// Sees whether an event was read before.
+    fn note(&mut self, what: &mut What<'_>) {
+        match what {
+            What::Event {
+                key,
+                community,
+                again,
+            } => *again = self.0.insert(key.clone(), *community).is_some(),
+            What::Reset {
+                communities,
+                explained: true,
+                ..
+            } => self
+                .0
+                .retain(|_, community| !communities.contains(community)),
+            What::Reset { .. } | What::Other => {}
         }
     }
 }

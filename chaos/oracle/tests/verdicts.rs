@@ -376,6 +376,37 @@ fn twice_is_once_too_often() {
 }
 
 #[test]
+fn what_comes_twice_says_nothing_of_the_order_and_hides_nothing_of_it() {
+    let mut story = Story::new();
+    for (text, begun) in [("one", 30), ("two", 32), ("three", 34), ("four", 36)] {
+        story.comment(text, begun..begun + 1, 201);
+    }
+    let mut frames = vec![
+        ready(20, "a"),
+        comment(40, "b", "one"),
+        comment(41, "c", "two"),
+        comment(42, "b", "one"),
+        comment(43, "c", "two"),
+    ];
+    let in_order = [comment(44, "d", "three"), comment(45, "e", "four")];
+    story.client(BOB, [frames.clone(), in_order.to_vec()].concat());
+    story.is(&[Wrong::Duplicated, Wrong::Duplicated]);
+    story.journal.clients.clear();
+    frames.extend([comment(44, "d", "four"), comment(45, "e", "three")]);
+    story.client(BOB, frames.clone());
+    story.is(&[Wrong::Duplicated, Wrong::Duplicated, Wrong::OutOfOrder]);
+    story.journal.clients.clear();
+    frames.push(ready(50, "d"));
+    story.client(BOB, frames);
+    story.is(&[
+        Wrong::Duplicated,
+        Wrong::Duplicated,
+        Wrong::OutOfOrder,
+        Wrong::OutOfOrder,
+    ]);
+}
+
+#[test]
 fn only_a_listed_loss_of_the_log_explains_a_reset() {
     let mut story = Story::new();
     story.comment("one", 30..31, 201);

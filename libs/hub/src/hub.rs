@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use crier_domain::log::Head;
-use crier_domain::{Cursor, Epoch, Keys, Seq, UserId, sabotage};
+use crier_domain::{Cursor, Epoch, Keys, Seq, UserId};
 
 use crate::action::{Action, ConnectionId, PastAnswer, ReadId, SnapshotRead};
 use crate::chance::Chance;
@@ -239,9 +239,6 @@ impl Hub {
 
     /// The next thing to do.
     pub fn poll_action(&mut self) -> Option<Action> {
-        if sabotage::makes("newest-first") {
-            return self.actions.pop_back();
-        }
         self.actions.pop_front()
     }
 

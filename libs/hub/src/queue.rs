@@ -160,6 +160,37 @@ impl Queue {
         self.entries.front()
     }
 
+    /// A mistake on purpose: the first event, if it can be passed, and the next one of its community that can be, each
+    /// stand in the other's place. Only from even to odd places, so that most events move once.
+    pub(crate) fn swap_first(&mut self) {
+        let mut events = self
+            .entries
+            .iter()
+            .enumerate()
+            .map_while(|(at, entry)| match &entry.head {
+                Head::Event(head) => Some((at, head.community, entry)),
+                Head::Mark | Head::Snapshot(_) => None,
+            })
+            .filter(|(_, _, entry)| matches!(entry.payload, Payload::Here(_)));
+        let first = events
+            .next()
+            .filter(|(at, _, entry)| *at == 0 && entry.seq.0 % 2 == 0);
+        let second = first.and_then(|(_, community, _)| {
+            events.find(|(_, other, entry)| *other == community && entry.seq.0 % 2 == 1)
+        });
+        let Some(second) = second.map(|(at, ..)| at) else {
+            return;
+        };
+        self.entries.swap(0, second);
+        let mut pair = self.entries.range_mut(..=second);
+        if let (Some(first), Some(second)) = (pair.next(), pair.next_back()) {
+            std::mem::swap(&mut first.seq, &mut second.seq);
+            if let (Head::Event(first), Head::Event(second)) = (&mut first.head, &mut second.head) {
+                std::mem::swap(&mut first.prev, &mut second.prev);
+            }
+        }
+    }
+
     /// The entry taken last.
     pub(crate) fn last(&self) -> Option<&Entry> {
         self.entries.back()

@@ -4,9 +4,10 @@
 //! those rows. `end` is what is known of the log's end; it is none whenever that is in doubt, and then
 //! nothing is published before [`Leader::resync`] has looked.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
-use crier_domain::{CommunityId, OutboxId, Seq, UserId, sabotage};
+use bytes::Bytes;
+use crier_domain::{CommunityId, OutboxId, Seq, Snapshot, UserId, sabotage};
 use futures::{StreamExt, TryStreamExt, stream};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -206,16 +207,18 @@ impl<'a, S: Source, K: Sink> Leader<'a, S, K> {
             events.clear();
         }
         hold_back(&mut events, left);
+        let late = sabotage::makes("snapshots-after-events").then(|| who_has_left(&users, &built));
         items.extend(snapshots(users, built, &self.emptied));
         self.look_back(&events, end).await?;
         if sabotage::makes("published-backwards") {
             events.reverse();
         }
-        if sabotage::makes("snapshots-after-events") {
-            items.splice(0..0, events);
-            return Ok((items, whole));
-        }
         items.extend(events);
+        if let Some(late) = late {
+            let is_late =
+                |item: &Item| matches!(item, Item::Snapshot { user, .. } if late.contains(user));
+            items.sort_by_key(is_late);
+        }
         Ok((items, whole))
     }
 
@@ -341,6 +344,19 @@ impl<'a, S: Source, K: Sink> Leader<'a, S, K> {
         self.stand_ins.clear();
         self.emptied.clear();
     }
+}
+
+/// For a mistake on purpose: the users whose new snapshot has none of the communities where something changed.
+fn who_has_left(users: &[Changed], built: &[(UserId, Bytes)]) -> HashSet<UserId> {
+    let built: HashMap<_, _> = built.iter().map(|(user, own)| (*user, own)).collect();
+    let has_left = |changed: &&Changed| {
+        let own = built.get(&changed.user).map(|own| Snapshot::decode(own));
+        let Some(Ok(own)) = own else { return false };
+        let mut communities = changed.communities.iter();
+        communities.len() > 0 && communities.all(|one| !own.communities.contains_key(one))
+    };
+    let left = users.iter().filter(has_left);
+    left.map(|changed| changed.user).collect()
 }
 
 /// Takes out the events that would pass what they have to wait for: these users' snapshots, which are left for another

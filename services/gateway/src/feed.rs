@@ -280,7 +280,9 @@ impl Turn {
                 Action::Fetch(seq) => self.reads.payload(seq),
                 Action::ReadPast { read, question } => self.reads.past(read, question),
                 Action::AwaitRoom(connection) => self.await_room(connection),
-                Action::Send { connection, frame } => self.send(connection, frame),
+                Action::Send { connection, frame } => {
+                    self.send(connection, frame);
+                }
                 Action::Deliver {
                     connections,
                     frame,
@@ -291,7 +293,10 @@ impl Turn {
                     let span = deliver_span(&event, connections.len(), seq.0, met.elapsed());
                     let _entered = span.enter();
                     for connection in connections {
-                        self.send(connection, frame.clone());
+                        let had_room = self.send(connection, frame.clone());
+                        if !had_room && sabotage::makes("slow-client-costs-others") {
+                            break;
+                        }
                     }
                 }
                 Action::Refuse(connection) => {
@@ -315,16 +320,21 @@ impl Turn {
         }
     }
 
-    fn send(&mut self, connection: ConnectionId, frame: Bytes) {
+    /// Whether there was room for the frame, or nobody who needs it.
+    fn send(&mut self, connection: ConnectionId, frame: Bytes) -> bool {
         let Some(outlet) = self.streams.outlet(connection) else {
-            return;
+            return true;
         };
         match outlet.push(frame) {
-            Ok(()) => {}
+            Ok(()) => return true,
             Err(Refused::Full) if sabotage::makes("slow-client-skipped") => {}
             Err(Refused::Full) => self.close(connection, ByeReason::Slow),
-            Err(Refused::Gone) => self.closed(connection),
+            Err(Refused::Gone) => {
+                self.closed(connection);
+                return true;
+            }
         }
+        false
     }
 
     fn await_room(&mut self, connection: ConnectionId) {

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use crier_domain::{CommunityId, Seq, Snapshot, UserId};
+use crier_domain::{CommunityId, Seq, Snapshot, UserId, sabotage};
 
 use super::Hub;
 use crate::action::{Action, ConnectionId};
@@ -152,7 +152,10 @@ impl Hub {
         };
         match start {
             Start::Here | Start::Ahead(_) => {}
-            Start::Replay(seq) => {
+            Start::Replay(mut seq) => {
+                if sabotage::makes("duplicate-on-resume") {
+                    seq.0 = seq.0.saturating_sub(1);
+                }
                 stream = Stream::Replaying(Box::new(Replay::new(seq)));
                 self.replays += 1;
                 self.runnable.push_back(id);

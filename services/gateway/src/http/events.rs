@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use axum::extract::State as Shared;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
-use crier_domain::{Cursor, sabotage};
+use crier_domain::Cursor;
 use crier_hub::{ByeReason, ConnectionId, Resume};
 use crier_service_kit::problem::{Problem, ValidQuery};
 use crier_service_kit::server::Handover;
@@ -118,12 +118,7 @@ fn given_cursor<'a>(headers: &'a HeaderMap, parameter: Option<&'a str>) -> Optio
 fn resume(given: Option<&str>, state: &State) -> Resume {
     match given {
         None => Resume::Fresh,
-        Some(text) => Cursor::open(text, &state.keys).map_or(Resume::Bad, |mut cursor| {
-            if sabotage::makes("duplicate-on-resume") {
-                cursor.seq.0 = cursor.seq.0.saturating_sub(1);
-            }
-            Resume::At(cursor)
-        }),
+        Some(text) => Cursor::open(text, &state.keys).map_or(Resume::Bad, Resume::At),
     }
 }
 
