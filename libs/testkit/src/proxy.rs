@@ -22,6 +22,8 @@ pub enum Way {
     Cut,
     /// Connections stay, and carry nothing.
     Frozen,
+    /// What clients send gets through, and nothing comes back.
+    Unanswered,
     /// Everything takes this much longer.
     Slow(Duration),
     /// Of the live copies, this share is lost.
@@ -150,7 +152,13 @@ async fn pump(
             let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
             held.push_str(&String::from_utf8_lossy(bytes));
         }
-        way.wait_for(|way| *way != Way::Frozen).await?;
+        let is_answer = matches!(towards, Towards::Client(_));
+        way.wait_for(|way| match way {
+            Way::Frozen => false,
+            Way::Unanswered => !is_answer,
+            _ => true,
+        })
+        .await?;
         let now = *way.borrow();
         if let Way::Slow(delay) = now {
             tokio::time::sleep(delay).await;

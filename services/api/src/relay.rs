@@ -19,6 +19,9 @@ use uuid::Uuid;
 
 use crate::causes;
 
+#[cfg(test)]
+mod tests;
+
 /// Makes the publish a part of the request's trace, and gives what gateways continue it from.
 pub(crate) fn join_trace(span: &Span, traceparent: Option<&str>) -> Option<String> {
     if let Some(parent) = traceparent {
