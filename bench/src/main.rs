@@ -8,6 +8,7 @@
 //! | [`bulk`] | a mirror of 100,000 memberships, an article with 10,000 followers, and comments in the middle of both |
 //! | [`storm`] | all clients of a dead gateway come back to the other at once |
 //! | [`effective`] | from a subscribe to its first event, and that nothing comes after an unsubscribe or a removal |
+//! | [`hostile`] | what well-behaved streams feel of slow and hostile clients beside them |
 //! | [`plot`] | delivery through the death of the log's leader and a restart of all gateways, as a picture |
 //! | [`peers`] | what a connection and a delivery cost, beside other gateways and the kernel alone |
 //! | [`growth`] | how a gateway's cost grows with connections, communities, audience, the events of others |
@@ -24,6 +25,7 @@ mod calls;
 mod effective;
 mod fleet;
 mod growth;
+mod hostile;
 mod latency;
 mod peers;
 mod platform;
@@ -53,6 +55,8 @@ enum What {
     Storm(storm::Arguments),
     /// From a subscribe to its first event; and after an unsubscribe or a removal, none.
     Effective(effective::Arguments),
+    /// What the others feel of slow and hostile clients.
+    Hostile(hostile::Arguments),
     /// Delivery while parts die, as a picture.
     Plot(plot::Arguments),
     /// A gateway's connections and deliveries, beside its peers and the kernel alone.
@@ -77,6 +81,7 @@ async fn main() -> anyhow::Result<()> {
         Some(What::Bulk(arguments)) => bulk::measure(&arguments).await,
         Some(What::Storm(arguments)) => storm::measure(&arguments).await,
         Some(What::Effective(arguments)) => effective::measure(&arguments).await,
+        Some(What::Hostile(arguments)) => hostile::measure(&arguments).await,
         Some(What::Plot(arguments)) => plot::measure(&arguments).await,
         Some(What::Peers(arguments)) => peers::measure(&arguments).await,
         Some(What::Growth(arguments)) => growth::measure(&arguments).await,
