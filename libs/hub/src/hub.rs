@@ -136,6 +136,14 @@ impl Hub {
         self.remove(connection, now);
     }
 
+    /// The spine is in its place in the log again. What was asked in vain while it was away is asked anew, each at a
+    /// moment of its own within the first pause, and not when the last of the growing pauses is over.
+    pub fn back(&mut self, now: Instant) {
+        let within = self.config.lookup_backoff.first;
+        self.look_up_anew(within, now);
+        self.queue.ask_anew(now, within, &mut self.chance);
+    }
+
     /// The answer to [`Action::ReadSnapshot`].
     pub fn snapshot_read(&mut self, read: ReadId, user: UserId, found: SnapshotRead, now: Instant) {
         self.lookup_answered(read, user, found, now);

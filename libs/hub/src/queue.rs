@@ -4,7 +4,7 @@
 //! bounded on their own, so that live copies running ahead of the spine never stop the spine.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use crier_domain::Seq;
@@ -316,6 +316,22 @@ impl Queue {
         self.due.remove(&(ask_at, seq));
         self.due.insert((again, seq));
         Some(Fetch { seq, is_gap })
+    }
+
+    /// Has all that was asked for in vain asked for again within this time.
+    pub(crate) fn ask_anew(&mut self, now: Instant, within: Duration, chance: &mut Chance) {
+        for entry in &mut self.entries {
+            if let Payload::Missing {
+                ask_at,
+                asked: asked @ 1..,
+            } = &mut entry.payload
+            {
+                self.due.remove(&(*ask_at, entry.seq));
+                *ask_at = now + chance.between(Duration::ZERO, within);
+                *asked = 1;
+                self.due.insert((*ask_at, entry.seq));
+            }
+        }
     }
 
     /// When a fetch is next due.

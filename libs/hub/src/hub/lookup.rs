@@ -5,7 +5,7 @@
 //! on the spine. Connections wait; whoever waits too long is sent away to come back.
 
 use std::collections::HashMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crier_domain::UserId;
 
@@ -74,6 +74,24 @@ impl Hub {
         };
         self.actions.push_back(action);
         self.look_up_again(user, now + wait);
+    }
+
+    /// All who wait for a snapshot have it asked for again within this time, as if for the first time.
+    pub(super) fn look_up_anew(&mut self, within: Duration, now: Instant) {
+        let users = self.roster.users.iter_mut();
+        let looking = users.filter_map(|(user, known)| match &mut known.standing {
+            Standing::Looking(lookup) => {
+                lookup.times = 0;
+                Some(*user)
+            }
+            Standing::Arriving { .. } | Standing::Applied(_) => None,
+        });
+        let mut looking: Vec<UserId> = looking.collect();
+        looking.sort_unstable();
+        for user in looking {
+            let wait = self.chance.between(Duration::ZERO, within);
+            self.look_up_again(user, now + wait);
+        }
     }
 
     fn look_up_again(&mut self, user: UserId, at: Instant) {

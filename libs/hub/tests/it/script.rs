@@ -4,7 +4,7 @@
 //! connect 1 u7 [iat=9] [at @10 | bad]      disconnect 1
 //! found #0 u7 @5 [nb=9] 45:9[1:10]         none #0 u7       failed #0 u7
 //! event @11 45/1 [fence=99] [members | users=7,8] [not=7] [bytes=8] [reset]
-//! snapshot @12 u7     mark @13     begin @20
+//! snapshot @12 u7     mark @13     begin @20    back
 //! payload @11 [text]  is @12 45:9[1:10]    gone @11
 //! page #3 45 [@8<5[=text] …]   newest #3 @8   stands #3 45 [@8<5]   horizon #3 [@2]   tail #3 @9   unread #3
 //! drained 1
@@ -87,6 +87,7 @@ impl Run {
         }
         let at = option("@").map(place);
         match name {
+            "back" => self.hub.back(now),
             "begin" => self.hub.begin(at.unwrap().epoch, at.unwrap().seq, now),
             "connect" => {
                 let resume = match at {

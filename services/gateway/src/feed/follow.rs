@@ -41,7 +41,10 @@ impl Turn {
                     .readiness
                     .fails(READY_SPINE, "the log can't be followed");
             }
-            SpineEvent::Back => self.found(now),
+            SpineEvent::Back => {
+                self.found(now);
+                self.feed.hub.back(now);
+            }
         }
     }
 

@@ -134,6 +134,34 @@ fn a_payload_that_does_not_come_live_is_fetched_after_the_grace_and_again_withou
 }
 
 #[test]
+fn a_payload_asked_for_in_vain_is_asked_for_as_soon_as_the_log_is_in_reach_again() {
+    check(
+        "connect 1 u7
+         > read #0 u7
+         found #0 u7 @5 45:9
+         > follow 45
+         > 1: ready @10 [45]
+         event @11 45 members
+         +20ms
+         > fetch @11
+         +1200ms
+         > fetch @11
+         +2400ms
+         > fetch @11
+         +4800ms
+         > fetch @11
+         back
+         +250ms
+         > fetch @11
+         +1349ms
+         +1051ms
+         > fetch @11
+         payload @11 a
+         > 1: event @11 a",
+    );
+}
+
+#[test]
 fn what_becomes_needed_by_a_snapshot_passed_is_fetched_then() {
     check(
         "connect 1 u7

@@ -252,6 +252,36 @@ fn a_user_without_a_snapshot_of_this_epoch_has_one_written() {
 }
 
 #[test]
+fn a_snapshot_asked_for_in_vain_is_asked_for_as_soon_as_the_log_is_in_reach_again() {
+    check(
+        "connect 1 u7
+         > read #0 u7
+         none #0 u7
+         > request u7
+         +300ms
+         > request u7
+         +600ms
+         > request u7
+         +1200ms
+         > request u7
+         back
+         +250ms
+         > request u7
+         +300ms
+         > request u7",
+    );
+    check(
+        "connect 1 u7
+         > read #0 u7
+         back
+         +250ms
+         > read #1 u7
+         found #0 u7 @5
+         > 1: ready @10 []",
+    );
+}
+
+#[test]
 fn a_snapshot_that_is_gone_ends_the_streams_for_nothing_is_known_until_the_next() {
     for gone in ["gone @11", "payload @11 []"] {
         check(&format!(
