@@ -49,10 +49,12 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn lease(&self, holder: Uuid, length: Duration) -> Result<Option<Term>, StoreError> {
-        // By the database's clock alone, so that those of the holders needn't agree.
+        // By the database's clock alone, so that those of the holders needn't agree. One that ends far later than any
+        // that is taken now was taken before that clock was set back, and would last for as long as the step was.
         let sql = "UPDATE relay SET term = CASE WHEN holder = $1 THEN term ELSE term + 1 END, holder = $1,
                 expires = {now} + $2
-            WHERE id = 1 AND (holder IS NULL OR holder = $1 OR expires <= {now}) RETURNING term";
+            WHERE id = 1 AND (holder IS NULL OR holder = $1 OR expires <= {now} OR expires > {now} + 2 * $2)
+            RETURNING term";
         let values = values![holder, millis(length)];
         let row = self.inner.writer.first(sql, values).await?;
         row.map(|row| Ok(Term(row.number("term")?))).transpose()

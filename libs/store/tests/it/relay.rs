@@ -46,6 +46,15 @@ on_both! {
         assert!(store.lease(a, LONG).await.unwrap().unwrap() > third, "released, even its own is new");
     }
 
+    async fn a_lease_from_before_the_clock_was_set_back_holds_nobody_up(db: &TestDb) {
+        let store = db.store().await;
+        // As it looks when the database's clock stepped back: it ends later than one that were taken now.
+        let before = store.lease(Uuid::new_v4(), LONG * 3).await.unwrap().unwrap();
+        let after = store.lease(Uuid::new_v4(), LONG).await.unwrap().unwrap();
+        assert!(after > before);
+        assert_eq!(store.lease(Uuid::new_v4(), LONG).await.unwrap(), None, "an ordinary one is respected");
+    }
+
     async fn an_own_lease_that_ran_out_untaken_goes_on(db: &TestDb) {
         let store = db.store().await;
         let a = Uuid::new_v4();
