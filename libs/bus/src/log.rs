@@ -39,6 +39,12 @@ pub enum ReadError {
     /// There was no answer to be had. Worth trying again.
     #[error("the log can't be read: {0}")]
     Unavailable(#[from] Outage),
+    /// Nothing stands there or behind it, where something was seen. Worth trying again.
+    #[error("who leads the log has not come to message {seq}")]
+    Behind {
+        /// Where.
+        seq: Seq,
+    },
     /// Something stands there that the relay doesn't write.
     #[error("message {seq} of the log is malformed")]
     Head {
@@ -183,16 +189,26 @@ impl Log {
         }
     }
 
-    /// What stands at `seq`, from any replica or else from the leader. `None` only when the leader says that it
-    /// is gone.
+    /// What stands at `seq`, from any replica or else from the leader, as [`find`](Self::find) has it.
     ///
     /// # Errors
     /// When neither answers.
     pub async fn payload(&self, seq: Seq) -> Result<Option<Stored>, ReadError> {
         match self.direct(seq).await {
             Ok(Some(found)) => Ok(Some(found)),
-            Ok(None) | Err(_) => self.read(seq).await,
+            Ok(None) | Err(_) => self.find(seq).await,
         }
+    }
+
+    /// What stands at `seq`, from the leader; `None` only when it shows, by what stands behind, that it is gone. One
+    /// that doesn't know yet that another was chosen has nothing there either, and nothing behind it.
+    ///
+    /// # Errors
+    /// When the leader doesn't answer, or may not have come that far.
+    pub async fn find(&self, seq: Seq) -> Result<Option<Stored>, ReadError> {
+        let from = json!({ "seq": seq.0, "next_by_subj": ">" });
+        let found = self.get(from).await?.ok_or(ReadError::Behind { seq })?;
+        Ok((found.seq == seq).then_some(found))
     }
 
     /// Removes the user's snapshots before `below`. Not the last one, if `below` is at most its sequence.

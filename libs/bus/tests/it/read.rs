@@ -16,7 +16,8 @@ async fn an_empty_log_has_nothing() {
     assert_eq!(log.tail().await.unwrap(), Seq::ZERO);
     for seq in [Seq(0), Seq(1), Seq(u64::MAX)] {
         assert!(log.read(seq).await.unwrap().is_none(), "{seq}");
-        assert!(log.payload(seq).await.unwrap().is_none(), "{seq}");
+        let found = log.payload(seq).await;
+        assert!(matches!(found, Err(ReadError::Behind { .. })), "{found:?}");
     }
     assert_eq!(log.last_event(community(1)).await.unwrap(), Seq::ZERO);
     assert_eq!(log.last_mark().await.unwrap(), None);
@@ -93,7 +94,17 @@ async fn a_purge_of_snapshots_keeps_the_last_and_everybody_elses() {
             fixture.log.read(Seq(gone)).await.unwrap().is_none(),
             "{gone}"
         );
+        assert!(
+            fixture.log.find(Seq(gone)).await.unwrap().is_none(),
+            "{gone}, shown by what stands behind it"
+        );
     }
+    assert!(fixture.log.find(last).await.unwrap().is_some());
+    let beyond = fixture.log.find(tail.next()).await;
+    assert!(
+        matches!(beyond, Err(ReadError::Behind { .. })),
+        "{beyond:?}"
+    );
     let kept = fixture.log.snapshot(user(7)).await.unwrap().unwrap();
     assert_eq!((kept.seq, kept.epoch), (last, EPOCH));
     assert_eq!(kept.payload, "three");

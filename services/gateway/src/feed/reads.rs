@@ -177,7 +177,7 @@ async fn past(log: &Log, question: PastQuestion) -> Result<PastAnswer, ReadError
         }
         PastQuestion::Newest(community) => PastAnswer::Newest(log.last_event(community).await?),
         // A foreign message is no event: it counts as gone.
-        PastQuestion::Event(seq) => PastAnswer::Event(log.read(seq).await?.and_then(past_event)),
+        PastQuestion::Event(seq) => PastAnswer::Event(log.find(seq).await?.and_then(past_event)),
         PastQuestion::Horizon => PastAnswer::Horizon(log.horizon().await?),
         PastQuestion::Tail => PastAnswer::Tail(log.tail().await?),
     })
