@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_nats::jetstream::response::Response;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::connection::Bus;
 use crate::error::{Outage, ServerError};
@@ -48,13 +48,21 @@ impl Bus {
         endpoint: &str,
         body: &impl Serialize,
     ) -> Result<Result<T, ServerError>, Outage> {
-        self.call(CALL_TIMEOUT, || async {
+        let asked = Instant::now();
+        let answer = self.call(CALL_TIMEOUT, || async {
             let answer = self.jetstream().request(endpoint.to_owned(), body).await;
             match answer.map_err(|error| Outage::of_request(error, CALL_TIMEOUT))? {
                 Response::Ok(answer) => Ok(Ok(answer)),
                 Response::Err { error } => Ok(Err(ServerError::from(&error))),
             }
-        })
-        .await
+        });
+        let answer = answer.await;
+        match &answer {
+            // 503: no leader is known.
+            Ok(Err(error)) if error.status == 503 => self.unanswered(asked),
+            Ok(_) => self.answered(),
+            Err(_) => self.unanswered(asked),
+        }
+        answer
     }
 }

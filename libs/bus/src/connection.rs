@@ -2,6 +2,7 @@
 
 mod monitor;
 mod open;
+mod touch;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -11,7 +12,7 @@ use async_nats::Client;
 use async_nats::connection::State;
 use async_nats::jetstream::Context;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::DropGuard;
 
 use crate::error::Outage;
@@ -139,6 +140,19 @@ impl Bus {
 
     pub(crate) fn jetstream(&self) -> &Context {
         &self.inner.jetstream
+    }
+
+    /// The log's leader answered.
+    pub(crate) fn answered(&self) {
+        self.inner.events.touch.answered();
+    }
+
+    /// The log's leader did not answer what was asked then, over a connection that holds.
+    pub(crate) fn unanswered(&self, asked: Instant) {
+        let server = || self.client().server_info().server_id;
+        if self.is_connected() && self.inner.events.touch.unanswered(asked, server) {
+            self.inner.events.wake();
+        }
     }
 
     /// The connection there is now, if there is one.

@@ -107,6 +107,8 @@ pub struct Spine {
 enum Tail {
     /// Not asked since then.
     Unknown(Instant),
+    /// Asked in vain: to be asked again at once, so that a server without the log is noticed.
+    Unanswered,
     /// Being asked.
     Asked(BoxFuture<'static, Result<Seq, ReadError>>),
     /// It was there then; a later heartbeat must have reached it.
@@ -181,7 +183,7 @@ impl Spine {
                             self.not_replaced(tail)?;
                             Tail::Known(tail, Instant::now())
                         }
-                        Err(_) => Tail::Unknown(Instant::now()),
+                        Err(_) => Tail::Unanswered,
                     };
                     continue;
                 }
@@ -269,7 +271,8 @@ impl Spine {
                 }
                 self.tail = Tail::Unknown(Instant::now());
             }
-            (Tail::Unknown(since), _) if since.elapsed() >= self.pace.tail_every => {
+            (Tail::Unknown(since), _) if since.elapsed() < self.pace.tail_every => {}
+            (Tail::Unknown(_) | Tail::Unanswered, _) => {
                 let log = self.bus.log();
                 self.tail = Tail::Asked(Box::pin(async move { log.tail().await }));
             }
@@ -335,7 +338,7 @@ impl Tail {
     async fn known(&mut self) -> Result<Seq, ReadError> {
         match self {
             Self::Asked(answer) => answer.await,
-            Self::Unknown(_) | Self::Known(..) => std::future::pending().await,
+            Self::Unknown(_) | Self::Unanswered | Self::Known(..) => std::future::pending().await,
         }
     }
 }

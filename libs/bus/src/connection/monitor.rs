@@ -12,6 +12,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
+use super::touch::Touch;
 use super::{ConnectionState, open};
 
 /// Where the client's events go.
@@ -21,6 +22,7 @@ pub(super) struct Events {
     /// The connection was closed by us. The client goes on calling that connected.
     closed: AtomicBool,
     slow_consumers: AtomicU64,
+    pub(super) touch: Touch,
     /// The last failure that was logged: one that lasts is logged once.
     failure: Mutex<Option<String>>,
 }
@@ -28,6 +30,11 @@ pub(super) struct Events {
 impl Events {
     pub(super) fn slow_consumers(&self) -> u64 {
         self.slow_consumers.load(Ordering::Relaxed)
+    }
+
+    /// Has the monitor look.
+    pub(super) fn wake(&self) {
+        self.changed.notify_one();
     }
 
     pub(super) fn close(&self) {
@@ -88,6 +95,9 @@ pub(super) async fn run(
         }
         if closed {
             return;
+        }
+        if now.connected {
+            events.touch.leave(&client).await;
         }
     }
 }
