@@ -38,7 +38,7 @@ test: tools ## Everything CI runs: format, lints, all tests
 
 .PHONY: tools
 tools: ## Fetch into .tools/ what this machine lacks for running and testing
-	@$(fetch) nats-server postgres chromium
+	@$(fetch) nats-server postgres chromium faketime
 
 .PHONY: bench
 bench: ## Measure, optimised (ARGS="…" for the benchmark)
@@ -54,7 +54,7 @@ SEEDS ?= 3
 SABOTAGE ?=
 .PHONY: chaos
 chaos: ## Break a running Crier and count what it got wrong (SEED=n SEEDS=k SABOTAGE=name, ARGS="…")
-	@$(fetch) nats-server postgres
+	@$(fetch) nats-server postgres faketime
 	cargo build --locked --package crier --package crier-chaos $(if $(SABOTAGE),--features crier/sabotage)
 	@exec "$${CARGO_TARGET_DIR:-target}/debug/crier-chaos" --seed $(SEED) --seeds $(SEEDS) \
 		$(if $(SABOTAGE),--sabotage $(SABOTAGE)) $(ARGS)

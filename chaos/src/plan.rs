@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use crier_testkit::{apart_refused, tools};
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
@@ -32,6 +33,8 @@ pub(crate) enum Kind {
     NatsKilled,
     /// NATS stands still.
     NatsPaused,
+    /// One NATS server of three doesn't reach the others, though clients reach it.
+    NatsCutOff,
     /// The database dies and comes back.
     DatabaseKilled,
     /// NATS comes back with an empty disk.
@@ -50,16 +53,19 @@ pub(crate) enum Kind {
     LiveCopiesLost,
     /// Clients stop reading while much is published.
     ClientsStalled,
+    /// The clock of one process steps, and later back.
+    ClockStepped,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 19] = [
         Self::GatewayKilled,
         Self::NatsKilled,
         Self::LiveCopiesLost,
         Self::LeaderPaused,
         Self::LogWiped,
         Self::GatewayPaused,
+        Self::NatsCutOff,
         Self::DatabaseKilled,
         Self::ConnectionsCut,
         Self::GatewaysRolled,
@@ -68,6 +74,7 @@ impl Kind {
         Self::ConnectionsFrozen,
         Self::ClientsStalled,
         Self::LogRestored,
+        Self::ClockStepped,
         Self::ApisRolled,
         Self::ConnectionsSlow,
         Self::LogPurged,
@@ -83,6 +90,7 @@ impl Kind {
             Self::ApisRolled => "APIs rolled",
             Self::NatsKilled => "NATS killed",
             Self::NatsPaused => "NATS paused",
+            Self::NatsCutOff => "NATS cut off",
             Self::DatabaseKilled => "database killed",
             Self::LogWiped => "log wiped",
             Self::LogRestored => "log restored",
@@ -92,12 +100,33 @@ impl Kind {
             Self::ConnectionsSlow => "connections slow",
             Self::LiveCopiesLost => "live copies lost",
             Self::ClientsStalled => "clients stalled",
+            Self::ClockStepped => "clock stepped",
         }
     }
 
     /// Whether the log itself loses something, so that clients may be told `reset`.
     pub(crate) const fn loses_log(self) -> bool {
         matches!(self, Self::LogWiped | Self::LogRestored | Self::LogPurged)
+    }
+
+    /// Those that this machine lets us do, and a sentence for each that it doesn't.
+    pub(crate) fn possible() -> (Vec<Self>, Vec<String>) {
+        let mut left_out = Vec::new();
+        let mut kinds = Self::ALL.to_vec();
+        let nats_cut_off = apart_refused().map(str::to_owned);
+        let clock_stepped = tools::faketime()
+            .is_none()
+            .then(|| "libfaketime is missing: run `make tools`".to_owned());
+        for (kind, why) in [
+            (Self::NatsCutOff, nats_cut_off),
+            (Self::ClockStepped, clock_stepped),
+        ] {
+            if let Some(why) = why {
+                kinds.retain(|other| *other != kind);
+                left_out.push(format!("left out: {} ({why})", kind.name()));
+            }
+        }
+        (kinds, left_out)
     }
 
     /// For how long it may last, in milliseconds.
@@ -108,6 +137,8 @@ impl Kind {
             Self::GatewayPaused | Self::LiveCopiesLost => 1_500..6_000,
             Self::ClientsStalled | Self::ConnectionsSlow => 2_000..6_000,
             Self::ConnectionsFrozen => 500..12_000,
+            Self::NatsCutOff => 6_000..12_000,
+            Self::ClockStepped => 3_000..9_000,
             _ => 0..3_000,
         }
     }
@@ -138,11 +169,11 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// The kinds take turns, so that a few seeds in a row have them all; everything else is drawn.
-    pub(crate) fn of(seed: u64, length: Duration) -> Self {
+    /// These kinds take turns, so that a few seeds in a row have them all; everything else is drawn.
+    pub(crate) fn of(seed: u64, length: Duration, all: &[Kind]) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
-        let first = usize::try_from(seed % Kind::ALL.len() as u64).unwrap_or(0) * FAULTS;
-        let turns = Kind::ALL.iter().cycle().skip(first % Kind::ALL.len());
+        let first = usize::try_from(seed % all.len().max(1) as u64).unwrap_or(0) * FAULTS;
+        let turns = all.iter().cycle().skip(first % all.len().max(1));
         let mut kinds: Vec<Kind> = turns.take(FAULTS).copied().collect();
         kinds.shuffle(&mut rng);
         let slot = length.saturating_sub(BEFORE_FAULTS) / u32::try_from(FAULTS).unwrap_or(1);
@@ -157,12 +188,16 @@ impl Plan {
         Self {
             seed,
             postgres,
-            cluster: rng.random_bool(0.3),
+            cluster: rng.random_bool(0.2) || kinds.contains(&Kind::NatsCutOff),
             apis: if postgres { 2 } else { 1 },
             gateways: rng.random_range(2..=3),
             length,
             faults,
         }
+    }
+
+    pub(crate) fn has(&self, kind: Kind) -> bool {
+        self.faults.iter().any(|fault| fault.kind == kind)
     }
 
     /// A source of chance of this seed's own, for one of its actors.
@@ -179,7 +214,7 @@ mod tests {
 
     #[test]
     fn a_seed_always_gives_the_same_plan() {
-        let plan = |seed| format!("{:?}", Plan::of(seed, Duration::from_secs(30)));
+        let plan = |seed| format!("{:?}", Plan::of(seed, Duration::from_secs(30), &Kind::ALL));
         assert_eq!(plan(7), plan(7));
         assert_ne!(plan(7), plan(8));
     }
@@ -187,7 +222,8 @@ mod tests {
     #[test]
     fn three_seeds_in_a_row_have_every_kind() {
         for first in 0..100 {
-            let plans = (first..first + 3).map(|seed| Plan::of(seed, Duration::from_secs(30)));
+            let plans =
+                (first..first + 3).map(|seed| Plan::of(seed, Duration::from_secs(30), &Kind::ALL));
             let kinds: BTreeSet<Kind> = plans
                 .flat_map(|plan| plan.faults)
                 .map(|fault| fault.kind)

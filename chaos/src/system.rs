@@ -13,8 +13,9 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 use tokio::sync::Mutex;
 
+use crate::clock::Clock;
 use crate::nats::Nats;
-use crate::plan::Plan;
+use crate::plan::{Kind, Plan};
 
 /// Signs the tokens of a run.
 pub(crate) const SECRET: &str = "a secret of a campaign, which protects nothing";
@@ -47,6 +48,8 @@ pub(crate) struct Server {
     log: PathBuf,
     pub(crate) proxy: Proxy,
     process: Lock<Option<Process>>,
+    /// Where a fault of the plan steps one. Dropped after the process.
+    clock: Option<Clock>,
     /// Held by whoever breaks it.
     pub(crate) hold: Mutex<()>,
 }
@@ -58,7 +61,7 @@ impl System {
         sabotage: Option<&str>,
         logs: &Path,
     ) -> anyhow::Result<Self> {
-        let nats = Nats::start(plan.cluster).await;
+        let nats = Nats::start(plan).await;
         let database = if plan.postgres {
             Database::Postgres(Postgres::dedicated().await)
         } else {
@@ -80,8 +83,15 @@ impl System {
             nats: Mutex::new(nats),
         };
         for number in 0..plan.apis {
-            let server =
-                Server::new("api", number, &settings, logs, &*system.nats.lock().await).await?;
+            let server = Server::new(
+                "api",
+                number,
+                plan,
+                &settings,
+                logs,
+                &*system.nats.lock().await,
+            )
+            .await?;
             server.start().await?;
             system.apis.push(server);
         }
@@ -89,6 +99,7 @@ impl System {
             let server = Server::new(
                 "gateway",
                 number,
+                plan,
                 &settings,
                 logs,
                 &*system.nats.lock().await,
@@ -181,6 +192,7 @@ impl Server {
     async fn new(
         command: &'static str,
         number: usize,
+        plan: &Plan,
         settings: &[(&'static str, String)],
         logs: &Path,
         nats: &Nats,
@@ -195,13 +207,20 @@ impl Server {
         let mut settings = settings.to_vec();
         settings.push((listen, address.to_string()));
         settings.push(("CRIER_NATS__URL", proxy.url()));
+        let name = format!("{command}-{number}");
+        let clock = plan
+            .has(Kind::ClockStepped)
+            .then(|| Clock::new(logs, &name));
+        let clock = clock.transpose()?;
+        settings.extend(clock.iter().flat_map(Clock::settings));
         Ok(Self {
-            name: format!("{command}-{number}"),
+            name,
             command,
             address,
             settings,
             log: logs.join(format!("{command}-{number}.log")),
             proxy,
+            clock,
             process: Lock::new(None),
             hold: Mutex::new(()),
         })
@@ -217,6 +236,9 @@ impl Server {
         loop {
             let mut command = command(self.command, &self.settings)?;
             let mut process = Process::spawn(&mut command, &self.log, Ending::Kill);
+            if let Some(clock) = &self.clock {
+                clock.runs_in(process.pid());
+            }
             while process.ended().is_none() {
                 if self.answers("/health/live").await {
                     *self.process() = Some(process);
@@ -237,6 +259,11 @@ impl Server {
             );
             tokio::time::sleep(BETWEEN_STARTS).await;
         }
+    }
+
+    /// Its clock is so many seconds ahead of the machine's from now on: `+90`.
+    pub(crate) fn set_clock(&self, ahead: &str) -> anyhow::Result<()> {
+        self.clock.as_ref().context("a clock to step")?.set(ahead)
     }
 
     /// Waits until it says that it is ready.

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use crier_testkit::apart_refused;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -53,11 +54,29 @@ struct Scene {
 
 impl Scene {
     async fn begin() -> Self {
-        let world = World::with(Options {
+        Self::with(Options {
             cluster: true,
             ..Options::default()
         })
-        .await;
+        .await
+    }
+
+    /// Nodes that can be cut off from each other; nothing where that is not allowed.
+    async fn apart() -> Option<Self> {
+        if let Some(why) = apart_refused() {
+            println!("not tested, because this machine gives no network namespaces: {why}");
+            return None;
+        }
+        let scene = Self::with(Options {
+            cluster: true,
+            apart: true,
+            ..Options::default()
+        });
+        Some(scene.await)
+    }
+
+    async fn with(options: Options) -> Self {
+        let world = World::with(options).await;
         let (alice, bob, discussion) = talk(&world).await;
         let streams = vec![bob.stream(0).await, bob.stream(1).await];
         let writing = write(alice, discussion);
@@ -149,6 +168,23 @@ async fn all_nodes_die_at_once_and_come_back() {
         cluster.node(2).start_again()
     );
     cluster.healthy().await;
+    scene.goes_on().await;
+    scene.end().await;
+}
+
+/// It goes on believing that it leads, and whoever is connected to it sees nothing wrong, until the others have chosen
+/// another and it has missed them for long enough.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_is_cut_off_from_the_others_loses_nothing() {
+    let Some(mut scene) = Scene::apart().await else {
+        return;
+    };
+    let leader = scene.world.cluster().leader(LOG, None).await;
+    scene.world.cluster().cut_off(leader);
+    scene.world.cluster().leader(LOG, Some(leader)).await;
+    scene.world.cluster().join_again(leader);
+    scene.goes_on().await;
+    scene.world.cluster().healthy().await;
     scene.goes_on().await;
     scene.end().await;
 }

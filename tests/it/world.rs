@@ -63,6 +63,8 @@ pub(crate) struct Options {
     pub(crate) gateway: Option<fn(&mut GatewayConfig)>,
     /// Three nats-servers that keep the log three times, instead of one.
     pub(crate) cluster: bool,
+    /// With `cluster`: each in a network namespace, so that one can be cut off from the others.
+    pub(crate) apart: bool,
     /// Another nats-server than a plain one, and who the services are there.
     pub(crate) nats: Option<NatsServer>,
     pub(crate) nats_as_api: Option<fn(&NatsServer) -> NatsConfig>,
@@ -88,6 +90,7 @@ impl Nats {
     async fn start(options: &mut Options) -> Self {
         match options.nats.take() {
             Some(nats) => Self::One(nats),
+            None if options.apart => Self::Cluster(NatsCluster::start_apart().await),
             None if options.cluster => Self::Cluster(NatsCluster::start().await),
             None => Self::One(NatsServer::start().await),
         }

@@ -11,10 +11,10 @@ use std::path::Path;
 use std::process::{ChildStdin, Command, Stdio};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-/// Notes: `run <pid> <signal>`, `end <pid>`, `dir <path>`. Once more SIGKILL for what outstays its signal by 10 s.
+/// Notes: `run <pid> <signal>`, `end <pid>`, `dir <path>`, `net <namespace>`. Once more SIGKILL for what outstays its signal by 10 s.
 const SCRIPT: &str = r#"
 trap '' HUP INT TERM
-processes='' dirs=''
+processes='' dirs='' nets=''
 while IFS= read -r note; do
     rest=${note#* }
     case $note in
@@ -26,6 +26,7 @@ while IFS= read -r note; do
                 processes=$kept ;;
         dir\ *) dirs="$dirs$rest
 " ;;
+        net\ *) nets="$nets $rest" ;;
     esac
 done
 for process in $processes; do
@@ -42,11 +43,17 @@ for process in $processes; do
     done
 done
 printf '%s' "$dirs" | while IFS= read -r dir; do rm -rf -- "$dir"; done
+for net in $nets; do ip netns delete "$net"; done
 "#;
 
 /// Has the folder removed when this process is gone.
 pub(crate) fn watch_dir(dir: &Path) {
     note(&format!("dir {}", dir.display()));
+}
+
+/// Has the network namespace removed when this process is gone.
+pub(crate) fn watch_namespace(name: &str) {
+    note(&format!("net {name}"));
 }
 
 /// Has the process ended by `signal` (a name without `SIG`) when this process is gone.

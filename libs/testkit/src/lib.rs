@@ -6,7 +6,7 @@
 //! | part | is |
 //! |---|---|
 //! | [`wait_for`] | polls for a state with a deadline, in place of sleeping |
-//! | [`NatsCluster`] | three of them that keep one JetStream |
+//! | [`NatsCluster`] | three of them that keep one JetStream; each in a network namespace, where that is allowed |
 //! | [`NatsServer`] | a nats-server with JetStream that can be killed, paused and started again |
 //! | [`Proxy`] | a way to a nats-server that can be cut, frozen, slowed down |
 //! | [`Postgres`] | one cluster per test process with a database per call, or a dedicated one to kill |
@@ -40,7 +40,7 @@ mod wait;
 
 pub use browser::{Browser, Page};
 pub use http::{Answer, HttpClient};
-pub use nats::{NatsCluster, NatsOptions, NatsServer};
+pub use nats::{NatsCluster, NatsOptions, NatsServer, apart_refused};
 pub use postgres::{DedicatedPostgres, Postgres, TestDatabase};
 pub use process::{Ending, Process};
 pub use proxy::{Proxy, Way};

@@ -1,8 +1,9 @@
 //! A nats-server of the test's own: free ports, own store, and a life that the test decides.
 
+mod apart;
 mod cluster;
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -18,6 +19,8 @@ use tokio::net::TcpStream;
 use crate::process::{Ending, Process, describe, log_tail};
 use crate::{DEADLINE, HttpClient, guardian, tools};
 
+use apart::Place;
+pub use apart::refused as apart_refused;
 pub use cluster::NatsCluster;
 
 /// What a nats-server is started with beyond the defaults.
@@ -34,6 +37,7 @@ pub struct NatsOptions {
 /// It takes `&self` everywhere: a test may hand it to tasks that kill it while others use it.
 pub struct NatsServer {
     options: NatsOptions,
+    place: Option<Place>,
     dir: TempDir,
     client: SocketAddr,
     monitor: SocketAddr,
@@ -51,14 +55,20 @@ impl NatsServer {
 
     /// Starts one with options of the test's own, as [`start`](Self::start).
     pub async fn with(options: NatsOptions) -> Self {
+        Self::placed(options, None).await
+    }
+
+    /// Starts one in a network namespace, or on this machine's loopback.
+    async fn placed(options: NatsOptions, place: Option<Place>) -> Self {
         let dir = tempfile::Builder::new()
             .prefix("crier-nats-")
             .tempdir()
             .expect("a folder");
         guardian::watch_dir(dir.path());
-        let (process, client, monitor) = launch(dir.path(), &options, None).await;
+        let (process, client, monitor) = launch(dir.path(), &options, place.as_ref(), None).await;
         Self {
             options,
+            place,
             dir,
             client,
             monitor,
@@ -160,7 +170,8 @@ impl NatsServer {
     pub async fn start_again(&self) {
         assert!(self.process().is_none(), "the nats-server is running");
         let ports = Some((self.client, self.monitor));
-        let (process, ..) = launch(self.dir.path(), &self.options, ports).await;
+        let (process, ..) =
+            launch(self.dir.path(), &self.options, self.place.as_ref(), ports).await;
         *self.process() = Some(process);
     }
 
@@ -237,14 +248,17 @@ impl NatsServer {
 async fn launch(
     dir: &Path,
     options: &NatsOptions,
+    place: Option<&Place>,
     ports: Option<(SocketAddr, SocketAddr)>,
 ) -> (Process, SocketAddr, SocketAddr) {
     let log = dir.join("log");
     let config = dir.join("nats.conf");
-    std::fs::write(&config, configuration(dir, options, ports)).expect("write the configuration");
+    std::fs::write(&config, configuration(dir, options, place, ports))
+        .expect("write the configuration");
     let started = Instant::now();
     loop {
-        let mut command = Command::new(tools::nats_server());
+        let server = tools::nats_server();
+        let mut command = place.map_or_else(|| Command::new(server), |place| place.command(server));
         command.arg("--config").arg(&config).current_dir(dir);
         let mut process = Process::spawn(&mut command, &log, Ending::Kill);
         let ports_file = dir.join(format!("nats-server_{}.ports", process.pid()));
@@ -297,8 +311,10 @@ async fn jetstream(server: SocketAddr, call: &str, body: &Value) -> anyhow::Resu
 fn configuration(
     dir: &Path,
     options: &NatsOptions,
+    place: Option<&Place>,
     ports: Option<(SocketAddr, SocketAddr)>,
 ) -> String {
+    let host = place.map_or(Ipv4Addr::LOCALHOST, |place| place.address);
     // In its configuration -1, not 0, asks for a free port.
     let port = |address: Option<SocketAddr>| address.map_or(-1, |found| i32::from(found.port()));
     let token = options
@@ -306,7 +322,7 @@ fn configuration(
         .as_ref()
         .map(|token| format!("authorization {{ token: {token:?} }}"));
     format!(
-        "listen: \"127.0.0.1:{client}\"\nhttp: \"127.0.0.1:{monitor}\"\nports_file_dir: {dir:?}\n\
+        "listen: \"{host}:{client}\"\nhttp: \"{host}:{monitor}\"\nports_file_dir: {dir:?}\n\
          jetstream {{ store_dir: {store:?} }}\n{token}\n{config}\n",
         client = port(ports.map(|ports| ports.0)),
         monitor = port(ports.map(|ports| ports.1)),

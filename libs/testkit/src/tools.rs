@@ -5,6 +5,7 @@
 //! | nats-server ≥ 2.12 | `CRIER_TEST_NATS_SERVER` | `bin/nats-server` | `PATH` |
 //! | PostgreSQL ≥ 14 | `CRIER_TEST_POSTGRES_BIN` (a folder) | `bin/initdb` | `PATH`, Debian's folders |
 //! | Chromium | `CRIER_TEST_CHROMIUM` | `bin/chromium` | `PATH` |
+//! | libfaketime, which may be missing | `CRIER_TEST_FAKETIME` (the library) | | where distributions have it |
 
 use std::cmp::Reverse;
 use std::path::{Path, PathBuf};
@@ -78,6 +79,23 @@ pub fn chromium() -> &'static Path {
             .find(|path| version(path).is_some())
             .expect("no Chromium found: run `make tools`")
     })
+}
+
+/// The library that shifts the clock of a program it is loaded into; `None` if there is none.
+pub fn faketime() -> Option<&'static Path> {
+    static FOUND: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let found = FOUND.get_or_init(|| {
+        let named = std::env::var_os("CRIER_TEST_FAKETIME").map(PathBuf::from);
+        let libraries = [PathBuf::from("/usr/lib"), PathBuf::from("/usr/lib64")];
+        let architecture = libraries[0].join(format!("{}-linux-gnu", std::env::consts::ARCH));
+        let installed = libraries.into_iter().chain([architecture]);
+        let installed = installed.map(|dir| dir.join("faketime/libfaketimeMT.so.1"));
+        named
+            .into_iter()
+            .chain(installed)
+            .find(|file| file.is_file())
+    });
+    found.as_deref()
 }
 
 /// The files that could be the tool, best first.

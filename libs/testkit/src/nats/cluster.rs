@@ -4,12 +4,15 @@ use std::net::{SocketAddr, TcpListener};
 
 use serde_json::Value;
 
+use super::apart::{Apart, NODES};
 use super::{NatsOptions, NatsServer};
 use crate::wait_for;
 
 /// A NATS cluster of three. Dropping it kills all of it.
 pub struct NatsCluster {
     nodes: Vec<NatsServer>,
+    /// Dropped after the nodes that live in it.
+    apart: Option<Apart>,
 }
 
 impl NatsCluster {
@@ -21,9 +24,48 @@ impl NatsCluster {
         let routes = free_ports();
         let starts = (0..routes.len()).map(|number| NatsServer::with(options(number, &routes)));
         let nodes = futures::future::join_all(starts).await;
-        let cluster = Self { nodes };
+        let cluster = Self { nodes, apart: None };
         cluster.healthy().await;
         cluster
+    }
+
+    /// As [`start`](Self::start), each in a network namespace of its own, so that one can be [cut
+    /// off](Self::cut_off) from the others.
+    ///
+    /// # Panics
+    /// Also where namespaces [are refused](super::apart_refused).
+    pub async fn start_apart() -> Self {
+        let apart = Apart::make().unwrap_or_else(|why| panic!("network namespaces: {why}"));
+        let routes: Vec<SocketAddr> = (0..NODES).map(|number| apart.route(number)).collect();
+        let starts = (0..NODES)
+            .map(|number| NatsServer::placed(options(number, &routes), Some(apart.place(number))));
+        let nodes = futures::future::join_all(starts).await;
+        let cluster = Self {
+            nodes,
+            apart: Some(apart),
+        };
+        cluster.healthy().await;
+        cluster
+    }
+
+    /// From now on nothing passes between this node and the others, while clients still reach all of them.
+    ///
+    /// # Panics
+    /// When the nodes are not apart, or the system refuses.
+    pub fn cut_off(&self, number: usize) {
+        self.apart().cut_off(number);
+    }
+
+    /// The node reaches the others again.
+    ///
+    /// # Panics
+    /// As [`cut_off`](Self::cut_off).
+    pub fn join_again(&self, number: usize) {
+        self.apart().join_again(number);
+    }
+
+    fn apart(&self) -> &Apart {
+        self.apart.as_ref().expect("nodes that are apart")
     }
 
     /// All nodes' addresses, as clients take them: with commas between.
