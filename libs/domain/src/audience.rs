@@ -11,24 +11,29 @@ use crate::snapshot::Snapshot;
 /// [`AudienceTag::Users`] and is empty otherwise.
 #[must_use]
 pub fn receives(user: UserId, snapshot: &Snapshot, event: &EventHead, named: &[UserId]) -> bool {
+    let article = match event.audience {
+        AudienceTag::Members | AudienceTag::Users { .. } => None,
+        AudienceTag::Subscribers if event.article.is_none() => return false,
+        AudienceTag::Subscribers => event.article,
+    };
+    // Whatever the audience says: nobody outside a community gets its events.
+    snapshot
+        .since(event.community, article)
+        .is_some_and(|since| receives_since(user, since, event, named))
+}
+
+/// [`receives`], for a user of whom it is known since when events of this audience count: the fence of
+/// [`Snapshot::since`], for the article if subscribers are told, else for the community.
+#[must_use]
+pub fn receives_since(user: UserId, since: OutboxId, event: &EventHead, named: &[UserId]) -> bool {
     if event.exclude == Some(user) && !sabotage::makes("author-told") {
         return false;
     }
-    // Whatever the audience says: nobody outside a community gets its events.
-    let Some(membership) = snapshot.communities.get(&event.community) else {
-        return false;
-    };
-    if !passes(event.fence, membership.since) {
-        return false;
-    }
-    match event.audience {
-        AudienceTag::Members => true,
+    let is_named = match event.audience {
+        AudienceTag::Members | AudienceTag::Subscribers => true,
         AudienceTag::Users { .. } => named.binary_search(&user).is_ok(),
-        AudienceTag::Subscribers => event
-            .article
-            .and_then(|article| membership.articles.get(&article))
-            .is_some_and(|since| passes(event.fence, *since)),
-    }
+    };
+    is_named && passes(event.fence, since)
 }
 
 /// Whether an event counts for what became active at this fence.

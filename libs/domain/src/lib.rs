@@ -24,7 +24,7 @@ pub mod snapshot;
 pub mod subject;
 pub mod ticket;
 
-pub use audience::receives;
+pub use audience::{receives, receives_since};
 pub use cursor::Cursor;
 pub use event::{Audience, Event, EventType};
 pub use ids::{

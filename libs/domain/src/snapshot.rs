@@ -43,6 +43,20 @@ impl Snapshot {
         serde_json::to_vec(self).unwrap_or_default()
     }
 
+    /// From which fence on events of the community count, or of the article followed there: both the membership and the
+    /// subscription must have begun. None for whoever is not in the community, or doesn't follow the article.
+    #[must_use]
+    pub fn since(&self, community: CommunityId, article: Option<ArticleId>) -> Option<OutboxId> {
+        let membership = self.communities.get(&community)?;
+        match article {
+            None => Some(membership.since),
+            Some(article) => {
+                let followed = membership.articles.get(&article)?;
+                Some(membership.since.max(*followed))
+            }
+        }
+    }
+
     /// How many communities and articles it lists, to be held against [`MAX_ENTRIES`].
     #[must_use]
     pub fn entries(&self) -> usize {
@@ -63,6 +77,24 @@ mod tests {
         let snapshot = Snapshot::decode(text.as_bytes()).unwrap();
         assert_eq!(snapshot.encode(), text.as_bytes());
         assert_eq!(snapshot.entries(), 2);
+    }
+
+    #[test]
+    fn events_of_an_article_count_since_the_later_of_both_fences() {
+        let text =
+            r#"{"not_before":0,"communities":{"45":{"since":900,"articles":{"1":1000,"2":800}}}}"#;
+        let snapshot = Snapshot::decode(text.as_bytes()).unwrap();
+        for (community, article, expected) in [
+            (45, None, Some(900)),
+            (45, Some(1), Some(1000)),
+            (45, Some(2), Some(900)),
+            (45, Some(3), None),
+            (46, None, None),
+        ] {
+            let article = article.map(|id| ArticleId::try_from(id).unwrap());
+            let since = snapshot.since(CommunityId::try_from(community).unwrap(), article);
+            assert_eq!(since, expected.map(OutboxId), "{community} {article:?}");
+        }
     }
 
     #[test]

@@ -41,6 +41,7 @@ mod resume;
 mod roster;
 mod stats;
 mod timers;
+mod users;
 
 pub use action::{Action, ConnectionId, PastAnswer, PastEvent, PastQuestion, ReadId, SnapshotRead};
 pub use config::{Backoff, HubConfig};

@@ -4,12 +4,14 @@ use std::collections::HashMap;
 use std::time::Instant;
 
 use crier_domain::log::{AudienceTag, EventHead};
-use crier_domain::{Seq, Snapshot, UserId, receives};
+use crier_domain::{CommunityId, Seq, Snapshot, UserId, receives_since};
 
 use crate::action::{ConnectionId, ReadId};
-use crate::index::Index;
+use crate::changes::Entry;
+use crate::index::{Index, Listener};
 use crate::replay::Replay;
 use crate::resume::Resume;
+use crate::users::Users;
 
 /// One open stream.
 #[derive(Debug)]
@@ -96,21 +98,22 @@ impl User {
     pub(crate) fn needs_snapshot(&self, seq: Seq) -> bool {
         !matches!(self.standing, Standing::Arriving { seq: arriving, .. } if seq <= arriving)
     }
+}
 
-    fn receives(&self, user: UserId, head: &EventHead, named: Named<'_>) -> bool {
-        let named = match &named {
-            Named::These(named) => named,
-            Named::Anyone => std::slice::from_ref(&user),
-        };
-        self.snapshot()
-            .is_some_and(|snapshot| receives(user, snapshot, head, named))
+impl<'a> Named<'a> {
+    /// The list, as far as it matters for `user`.
+    fn list(self, user: &'a UserId) -> &'a [UserId] {
+        match self {
+            Self::These(named) => named,
+            Self::Anyone => std::slice::from_ref(user),
+        }
     }
 }
 
 /// All users here, with the indexes into them.
 #[derive(Debug, Default)]
 pub(crate) struct Roster {
-    pub(crate) users: HashMap<UserId, User>,
+    pub(crate) users: Users,
     /// Whose a connection is.
     pub(crate) connections: HashMap<ConnectionId, UserId>,
     pub(crate) index: Index,
@@ -118,17 +121,40 @@ pub(crate) struct Roster {
 
 impl Roster {
     pub(crate) fn connection_mut(&mut self, id: ConnectionId) -> Option<&mut Connection> {
-        let user = self.users.get_mut(self.connections.get(&id)?)?;
+        let user = self.users.get_mut(*self.connections.get(&id)?)?;
         user.connections
             .iter_mut()
             .find(|connection| connection.id == id)
     }
 
+    /// The user's snapshot now has this entry. Whether the community is the first user's to need it.
+    pub(crate) fn enter(&mut self, (community, article): Entry, user: UserId) -> bool {
+        let since = self.users.get(user).and_then(User::snapshot);
+        let since = since.and_then(|snapshot| snapshot.since(community, article));
+        let listener = since.zip(self.users.place(user));
+        listener.is_some_and(|(since, place)| {
+            let listener = Listener { since, place };
+            self.index.enter((community, article), user, listener)
+        })
+    }
+
+    /// The fence of the user's membership has changed, and with it perhaps that of articles.
+    pub(crate) fn enter_articles(&mut self, community: CommunityId, user: UserId) {
+        let snapshot = self.users.get(user).and_then(User::snapshot);
+        let membership = snapshot.and_then(|snapshot| snapshot.communities.get(&community));
+        let articles: Vec<_> = membership.map_or_else(Vec::new, |membership| {
+            membership.articles.keys().copied().collect()
+        });
+        for article in articles {
+            self.enter((community, Some(article)), user);
+        }
+    }
+
     /// Whether anyone here could get an event with this head.
     pub(crate) fn could_concern(&self, head: &EventHead) -> bool {
-        self.index.concerned(head).any(|id| {
-            let user = self.users.get(&id);
-            user.is_some_and(|user| user.receives(id, head, Named::Anyone))
+        let concerned = self.index.concerned(head).into_iter().flatten();
+        concerned.into_iter().any(|(user, listener)| {
+            receives_since(*user, listener.since, head, Named::Anyone.list(user))
         })
     }
 
@@ -140,24 +166,31 @@ impl Roster {
         seq: Seq,
     ) -> Vec<ConnectionId> {
         let mut recipients = Vec::new();
+        let Some(concerned) = self.index.concerned(head) else {
+            return recipients;
+        };
         let users = &mut self.users;
-        let mut ask = |id: UserId| {
-            let user = users.get_mut(&id);
-            if let Some(user) = user.filter(|user| user.receives(id, head, named)) {
-                for connection in &mut user.connections {
-                    if let Stream::Open { last_id } = &mut connection.stream {
-                        *last_id = seq;
-                        recipients.push(connection.id);
-                    }
+        let mut ask = |id: &UserId, listener: &Listener| {
+            if !receives_since(*id, listener.since, head, named.list(id)) {
+                return;
+            }
+            let connections = users.at(listener.place).map(|user| &mut user.connections);
+            for connection in connections.into_iter().flatten() {
+                if let Stream::Open { last_id } = &mut connection.stream {
+                    *last_id = seq;
+                    recipients.push(connection.id);
                 }
             }
         };
         match (named, head.audience) {
             // A handful of names in a community of a hundred thousand: ask about the names.
             (Named::These(named), AudienceTag::Users { .. }) => {
-                named.iter().copied().for_each(&mut ask);
+                let here = named.iter().filter_map(|id| concerned.get_key_value(id));
+                here.for_each(|(id, listener)| ask(id, listener));
             }
-            _ => self.index.concerned(head).for_each(&mut ask),
+            _ => concerned
+                .iter()
+                .for_each(|(id, listener)| ask(id, listener)),
         }
         recipients
     }

@@ -29,7 +29,7 @@ use tracing::{debug, info};
 
 use crate::drain::{self, Drain};
 use crate::metrics::Metrics;
-use crate::outlet::{Outlet, Refused, Told};
+use crate::outlet::{Due, Outlet, Refused, Told};
 use reads::{Answer, Reads};
 use spine::{SpineEvent, SpineTask};
 pub(crate) use streams::StreamLimits;
@@ -41,6 +41,12 @@ const METRICS_EVERY: Duration = Duration::from_secs(1);
 
 /// Messages taken in one turn before the frames they gave are handed out.
 const TURN: usize = 64;
+
+/// Streams that are written by the feed itself, when there are no more.
+const WRITTEN_HERE: usize = 16;
+
+/// Streams that are written in a row by another task when there are more: about a millisecond of work.
+const WRITTEN_AT_ONCE: usize = 128;
 
 /// A stream that a client has opened.
 pub(crate) struct Open {
@@ -77,6 +83,8 @@ struct Turn {
     feed: Feed,
     reads: Reads,
     streams: Streams,
+    /// Streams with frames to be written, each once.
+    due: Vec<Due>,
     drain: Option<Drain>,
     spine: mpsc::Receiver<SpineEvent>,
     _spine_task: SpineTask,
@@ -99,6 +107,7 @@ impl Feed {
             _spine_task: spine_task,
             reads: Reads::new(self.bus.clone()),
             streams: Streams::new(self.limits),
+            due: Vec::new(),
             feed: self,
             watch: Watch::default(),
             drain: None,
@@ -136,6 +145,7 @@ impl Feed {
                 _ = metrics.tick() => turn.look_after(),
             }
             turn.act();
+            turn.hand_out();
             if turn.feed.hub.has_more() {
                 // A burst: let the sockets take what they have before the rest is handed out.
                 tokio::task::yield_now().await;
@@ -197,7 +207,7 @@ impl Turn {
     /// Ends a stream from this side, saying why if there is room to.
     fn close(&mut self, id: ConnectionId, reason: ByeReason) {
         if let Some(outlet) = self.streams.forget(id) {
-            let _ = outlet.push(drain::bye(reason));
+            self.push_last(&outlet, drain::bye(reason));
             self.feed.metrics.closed(reason);
             self.feed.hub.disconnect(id, Instant::now());
         }
@@ -297,6 +307,9 @@ impl Turn {
                         if !had_room && sabotage::makes("slow-client-costs-others") {
                             break;
                         }
+                        if self.due.len() >= WRITTEN_AT_ONCE {
+                            self.hand_out();
+                        }
                     }
                 }
                 Action::Refuse(connection) => {
@@ -311,7 +324,7 @@ impl Turn {
                     reason,
                 } => {
                     if let Some(outlet) = self.streams.forget(connection) {
-                        let _ = outlet.push(frame);
+                        self.push_last(&outlet, frame);
                         self.feed.metrics.closed(reason);
                     }
                 }
@@ -326,7 +339,10 @@ impl Turn {
             return true;
         };
         match outlet.push(frame) {
-            Ok(()) => return true,
+            Ok(due) => {
+                self.due.extend(due);
+                return true;
+            }
             Err(Refused::Full) if sabotage::makes("slow-client-skipped") => {}
             Err(Refused::Full) => self.close(connection, ByeReason::Slow),
             Err(Refused::Gone) => {
@@ -335,6 +351,22 @@ impl Turn {
             }
         }
         false
+    }
+
+    /// The frame that says why a stream ends, if there is room for it.
+    fn push_last(&mut self, outlet: &Outlet, frame: Bytes) {
+        self.due.extend(outlet.push(frame).ok().flatten());
+    }
+
+    /// Has the frames written that were queued in this turn. When they are for many streams, that is done in parts, beside
+    /// this task and each other; what is queued for a stream meanwhile goes along.
+    fn hand_out(&mut self) {
+        if self.due.len() <= WRITTEN_HERE {
+            Due::write_all(self.due.drain(..));
+        } else {
+            let due = std::mem::take(&mut self.due);
+            tokio::spawn(async move { Due::write_all(due) });
+        }
     }
 
     fn await_room(&mut self, connection: ConnectionId) {

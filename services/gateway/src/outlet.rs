@@ -2,15 +2,24 @@
 //!
 //! The hub never waits. What doesn't fit closes the stream; the client comes back with its cursor, and
 //! nobody else has noticed.
+//!
+//! Who writes changes. As long as the socket takes everything, no task is woken for a frame: a push says that the stream is
+//! [`Due`], and whoever pushed has it written, many streams in a row. What a socket doesn't take waits for the stream's own
+//! task, which then writes until nothing waits.
+
+mod due;
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use crier_hub::ConnectionId;
+use tokio::net::TcpStream;
 use tokio::sync::mpsc;
+
+pub(crate) use due::{AT_ONCE, Due, TAKEN_BYTES, write_some};
 
 /// The hub's end of a connection.
 pub(crate) struct Outlet {
@@ -22,15 +31,20 @@ pub(crate) struct Outlet {
 /// Frames that wait. A channel would keep room for 32 of them for each stream, and two more allocations; here a quiet
 /// stream has room for a few. The lock is one stream's own, and held for a push or a take.
 #[derive(Default)]
-struct Queue(Mutex<State>);
+struct Queue {
+    state: Mutex<State>,
+    /// From the moment on at which the stream has begun.
+    socket: OnceLock<TcpStream>,
+}
 
 #[derive(Default)]
 struct State {
     frames: VecDeque<Bytes>,
     /// Of these frames.
     bytes: usize,
-    /// Waits for the next one.
-    reader: Option<Waker>,
+    writer: Writer,
+    /// The stream's task, which waits for its turn to write, or for the end.
+    task: Option<Waker>,
     /// No more will come.
     is_ended: bool,
     /// Nobody reads any more.
@@ -41,12 +55,24 @@ struct State {
     is_refused: bool,
 }
 
+/// Who writes what waits. One at a time, so that frames keep their order.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Writer {
+    /// The stream's own task: the stream has not begun yet, or its socket was full.
+    #[default]
+    Task,
+    /// Nothing waits, and the socket took everything so far.
+    Nobody,
+    /// Whoever has the [`Due`].
+    Due,
+}
+
 /// Room that is kept while nothing waits.
 const ROOM: usize = 4;
 
 impl Queue {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -58,6 +84,21 @@ impl State {
             self.frames = VecDeque::new();
         }
         Some(frame)
+    }
+
+    /// The stream's task waits.
+    fn wait(&mut self, context: &Context<'_>) {
+        match &mut self.task {
+            Some(task) => task.clone_from(context.waker()),
+            task => *task = Some(context.waker().clone()),
+        }
+    }
+
+    /// Has the stream's task look again.
+    fn wake(&mut self) {
+        if let Some(task) = self.task.take() {
+            task.wake();
+        }
     }
 }
 
@@ -84,8 +125,6 @@ pub(crate) enum Begin {
 /// The socket's end: what the body of the response is made of.
 pub(crate) struct Frames {
     queue: Arc<Queue>,
-    /// Taken from the queue to see how the stream begins.
-    first: Option<Bytes>,
     told: Option<(ConnectionId, mpsc::UnboundedSender<Told>)>,
 }
 
@@ -106,14 +145,7 @@ pub(crate) fn channel(messages: usize, bytes: usize) -> (Outlet, Frames) {
         limit_messages: messages.max(1),
         limit_bytes: bytes,
     };
-    (
-        outlet,
-        Frames {
-            queue,
-            first: None,
-            told: None,
-        },
-    )
+    (outlet, Frames { queue, told: None })
 }
 
 /// How a block with an id begins.
@@ -131,12 +163,12 @@ pub(crate) fn keeping(cursor: Option<&str>, first: Bytes) -> Bytes {
 }
 
 impl Outlet {
-    /// Queues a frame.
+    /// Queues a frame. What comes back is to be written soon.
     ///
     /// # Errors
     /// When it doesn't fit or the client is gone. One frame larger than the whole bound still passes an
     /// empty queue: it would never fit otherwise.
-    pub(crate) fn push(&self, frame: Bytes) -> Result<(), Refused> {
+    pub(crate) fn push(&self, frame: Bytes) -> Result<Option<Due>, Refused> {
         let mut state = self.queue.lock();
         if state.is_gone {
             return Err(Refused::Gone);
@@ -149,12 +181,18 @@ impl Outlet {
         }
         state.bytes += frame.len();
         state.frames.push_back(frame);
-        let reader = state.reader.take();
-        drop(state);
-        if let Some(reader) = reader {
-            reader.wake();
+        match state.writer {
+            Writer::Task => {
+                state.wake();
+                Ok(None)
+            }
+            Writer::Due => Ok(None),
+            Writer::Nobody => {
+                state.writer = Writer::Due;
+                drop(state);
+                Ok(Some(Due::new(&self.queue)))
+            }
         }
-        Ok(())
     }
 
     /// Ends a stream before its first frame, because its token has been withdrawn.
@@ -179,11 +217,7 @@ impl Drop for Outlet {
     fn drop(&mut self) {
         let mut state = self.queue.lock();
         state.is_ended = true;
-        let reader = state.reader.take();
-        drop(state);
-        if let Some(reader) = reader {
-            reader.wake();
-        }
+        state.wake();
     }
 }
 
@@ -195,41 +229,60 @@ impl Frames {
     }
 
     /// Waits until it is known how the stream begins. It may be dropped while it waits, and nothing is lost.
-    pub(crate) async fn begin(&mut self) -> Begin {
-        let Some(first) = poll_fn(|context| self.poll_next(context)).await else {
-            return if self.queue.lock().is_refused {
-                Begin::Refused
-            } else {
-                Begin::Silence
-            };
-        };
-        self.first = Some(first);
-        Begin::Frame
+    pub(crate) async fn begin(&self) -> Begin {
+        poll_fn(|context| self.poll_begin(context)).await
+    }
+
+    fn poll_begin(&self, context: &mut Context<'_>) -> Poll<Begin> {
+        let mut state = self.queue.lock();
+        if !state.frames.is_empty() {
+            return Poll::Ready(Begin::Frame);
+        }
+        if state.is_refused {
+            return Poll::Ready(Begin::Refused);
+        }
+        if state.is_ended {
+            return Poll::Ready(Begin::Silence);
+        }
+        state.wait(context);
+        Poll::Pending
     }
 
     /// The stream begins with an id, be it the one that the client came with.
-    pub(crate) fn keeping(mut self, cursor: Option<&str>) -> Self {
-        self.first = self.first.take().map(|first| keeping(cursor, first));
+    pub(crate) fn keeping(self, cursor: Option<&str>) -> Self {
+        let mut state = self.queue.lock();
+        if let Some(first) = state.frames.pop_front() {
+            let kept = keeping(cursor, first.clone());
+            state.bytes = state.bytes - first.len() + kept.len();
+            state.frames.push_front(kept);
+        }
+        drop(state);
         self
     }
 
-    /// The next frame; none when the feed has ended the stream.
-    pub(crate) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        if let Some(first) = self.first.take() {
-            return Poll::Ready(Some(first));
-        }
+    /// The stream has begun, on this socket.
+    pub(crate) fn begun(&self, socket: TcpStream) -> &TcpStream {
+        self.queue.socket.get_or_init(|| socket)
+    }
+
+    /// The next frame that the stream's task has to write; none when the feed has ended the stream and all is written.
+    pub(crate) fn poll_next(&self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
         let mut state = self.queue.lock();
-        if let Some(frame) = state.take() {
-            return Poll::Ready(Some(frame));
+        if state.writer == Writer::Task {
+            if let Some(frame) = state.take() {
+                return Poll::Ready(Some(frame));
+            }
+            if self.queue.socket.get().is_some() {
+                state.writer = Writer::Nobody;
+            }
         }
-        if state.is_ended {
+        let is_idle = state.writer != Writer::Due;
+        if is_idle && state.is_ended {
             return Poll::Ready(None);
         }
-        match &mut state.reader {
-            Some(reader) => reader.clone_from(context.waker()),
-            reader => *reader = Some(context.waker().clone()),
-        }
-        if std::mem::take(&mut state.is_awaited)
+        state.wait(context);
+        if is_idle
+            && std::mem::take(&mut state.is_awaited)
             && let Some((id, told)) = &self.told
         {
             // Unbounded, but each was asked for, one at a time. Nobody listens any more: the gateway ends.
@@ -238,9 +291,12 @@ impl Frames {
         Poll::Pending
     }
 
-    /// A frame that waits already.
-    pub(crate) fn take(&mut self) -> Option<Bytes> {
-        self.queue.lock().take()
+    /// Another frame for the stream's task, if one waits.
+    pub(crate) fn take(&self) -> Option<Bytes> {
+        let mut state = self.queue.lock();
+        (state.writer == Writer::Task)
+            .then(|| state.take())
+            .flatten()
     }
 }
 
@@ -262,7 +318,12 @@ impl Drop for Frames {
 mod tests {
     use super::*;
 
-    async fn next(frames: &mut Frames) -> Bytes {
+    /// Whether it was taken, by a stream whose task writes.
+    fn push(outlet: &Outlet, frame: Bytes) -> Result<(), Refused> {
+        outlet.push(frame).map(|due| assert!(due.is_none()))
+    }
+
+    async fn next(frames: &Frames) -> Bytes {
         poll_fn(|context| frames.poll_next(context)).await.unwrap()
     }
 
@@ -272,39 +333,42 @@ mod tests {
 
     #[tokio::test]
     async fn a_queue_is_bounded_in_messages_and_in_bytes() {
-        let (outlet, mut frames) = channel(2, 100);
-        assert_eq!(outlet.push(frame(60)), Ok(()));
-        assert_eq!(outlet.push(frame(60)), Err(Refused::Full), "bytes");
-        assert_eq!(outlet.push(frame(30)), Ok(()));
-        assert_eq!(outlet.push(frame(1)), Err(Refused::Full), "messages");
-        next(&mut frames).await;
-        next(&mut frames).await;
-        assert_eq!(outlet.push(frame(100)), Ok(()), "what was read makes room");
+        let (outlet, frames) = channel(2, 100);
+        assert_eq!(push(&outlet, frame(60)), Ok(()));
+        assert_eq!(push(&outlet, frame(60)), Err(Refused::Full), "bytes");
+        assert_eq!(push(&outlet, frame(30)), Ok(()));
+        assert_eq!(push(&outlet, frame(1)), Err(Refused::Full), "messages");
+        next(&frames).await;
+        next(&frames).await;
+        assert_eq!(
+            push(&outlet, frame(100)),
+            Ok(()),
+            "what was read makes room"
+        );
     }
 
     #[tokio::test]
     async fn one_frame_larger_than_the_bound_passes_an_empty_queue() {
         let (outlet, _frames) = channel(2, 100);
-        assert_eq!(outlet.push(frame(500)), Ok(()));
-        assert_eq!(outlet.push(frame(1)), Err(Refused::Full));
+        assert_eq!(push(&outlet, frame(500)), Ok(()));
+        assert_eq!(push(&outlet, frame(1)), Err(Refused::Full));
     }
 
     #[tokio::test]
     async fn how_a_stream_begins_is_known_before_its_first_byte() {
-        let (outlet, mut frames) = channel(2, 100);
-        outlet.push(frame(60)).unwrap();
-        assert_eq!(frames.begin().await, Begin::Frame);
-        assert_eq!(outlet.push(frame(60)), Ok(()), "the first has left");
+        let (outlet, frames) = channel(2, 100);
+        push(&outlet, frame(60)).unwrap();
         for _ in 0..2 {
-            assert_eq!(next(&mut frames).await, frame(60));
+            assert_eq!(frames.begin().await, Begin::Frame);
         }
+        assert_eq!(next(&frames).await, frame(60));
 
-        let (outlet, mut frames) = channel(2, 100);
+        let (outlet, frames) = channel(2, 100);
         outlet.refuse();
         assert_eq!(frames.begin().await, Begin::Refused);
 
         // A gateway that is cut off at its deadline must not end an EventSource for good.
-        let (outlet, mut frames) = channel(2, 100);
+        let (outlet, frames) = channel(2, 100);
         drop(outlet);
         assert_eq!(frames.begin().await, Begin::Silence);
     }
@@ -320,10 +384,10 @@ mod tests {
                 "id: d\nevent: ready\n\n",
             ),
         ] {
-            let (outlet, mut frames) = channel(2, 100);
-            outlet.push(first.into()).unwrap();
+            let (outlet, frames) = channel(2, 100);
+            push(&outlet, first.into()).unwrap();
             assert_eq!(frames.begin().await, Begin::Frame);
-            assert_eq!(next(&mut frames.keeping(cursor)).await, expected);
+            assert_eq!(next(&frames.keeping(cursor)).await, expected);
         }
     }
 
@@ -336,24 +400,24 @@ mod tests {
         drop(frames);
         assert!(outlet.is_closed());
         assert_eq!(told.recv().await, Some(Told::Closed(ConnectionId(7))));
-        assert_eq!(outlet.push(frame(1)), Err(Refused::Gone));
+        assert_eq!(push(&outlet, frame(1)), Err(Refused::Gone));
     }
 
     #[tokio::test]
     async fn that_everything_was_taken_is_told_once_and_only_if_awaited() {
         let (sender, mut told) = mpsc::unbounded_channel();
         let (outlet, frames) = channel(2, 100);
-        let mut frames = frames.tell(ConnectionId(7), sender);
+        let frames = frames.tell(ConnectionId(7), sender);
         assert!(outlet.await_drained(), "nothing waits");
-        outlet.push(frame(1)).unwrap();
+        push(&outlet, frame(1)).unwrap();
         assert!(!outlet.await_drained());
-        next(&mut frames).await;
+        next(&frames).await;
         assert!(
             told.try_recv().is_err(),
             "the socket has not asked for more"
         );
         for _ in 0..2 {
-            let more = tokio::time::timeout(std::time::Duration::ZERO, next(&mut frames));
+            let more = tokio::time::timeout(std::time::Duration::ZERO, next(&frames));
             assert!(more.await.is_err());
         }
         assert_eq!(told.try_recv(), Ok(Told::Drained(ConnectionId(7))));

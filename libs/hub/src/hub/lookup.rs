@@ -4,7 +4,6 @@
 //! The user is registered first and the snapshot read then, so every snapshot is either read, or met
 //! on the spine. Connections wait; whoever waits too long is sent away to come back.
 
-use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use crier_domain::UserId;
@@ -14,6 +13,7 @@ use crate::action::{Action, ConnectionId, ReadId, SnapshotRead};
 use crate::resume::Resume;
 use crate::roster::{Connection, Lookup, Standing, Stream, User};
 use crate::timers::Timer;
+use crate::users::Users;
 
 impl Hub {
     pub(super) fn register(
@@ -33,7 +33,7 @@ impl Hub {
         };
         self.timers.set(deadline, Timer::Connection(id));
         self.roster.connections.insert(id, user);
-        if let Some(known) = self.roster.users.get_mut(&user) {
+        if let Some(known) = self.roster.users.get_mut(user) {
             known.connections.push(connection);
             if let Some(not_before) = known.not_before() {
                 self.disconnect_older(user, not_before, now);
@@ -78,17 +78,13 @@ impl Hub {
 
     /// All who wait for a snapshot have it asked for again within this time, as if for the first time.
     pub(super) fn look_up_anew(&mut self, within: Duration, now: Instant) {
-        let users = self.roster.users.iter_mut();
-        let looking = users.filter_map(|(user, known)| match &mut known.standing {
-            Standing::Looking(lookup) => {
-                lookup.times = 0;
-                Some(*user)
-            }
-            Standing::Arriving { .. } | Standing::Applied(_) => None,
-        });
-        let mut looking: Vec<UserId> = looking.collect();
-        looking.sort_unstable();
-        for user in looking {
+        let mut all: Vec<UserId> = self.roster.users.ids().collect();
+        all.sort_unstable();
+        for user in all {
+            let Some(lookup) = lookup(&mut self.roster.users, user) else {
+                continue;
+            };
+            lookup.times = 0;
             let wait = self.chance.between(Duration::ZERO, within);
             self.look_up_again(user, now + wait);
         }
@@ -125,7 +121,7 @@ impl Hub {
                 self.timers.unset(lookup.again, Timer::Lookup(user));
                 if seq <= position.seq {
                     self.apply(user, snapshot, now);
-                } else if let Some(known) = self.roster.users.get_mut(&user) {
+                } else if let Some(known) = self.roster.users.get_mut(user) {
                     let not_before = snapshot.not_before;
                     known.standing = Standing::Arriving { seq, snapshot };
                     self.arriving.insert((seq, user));
@@ -151,8 +147,8 @@ impl Hub {
     }
 }
 
-fn lookup(users: &mut HashMap<UserId, User>, user: UserId) -> Option<&mut Lookup> {
-    match &mut users.get_mut(&user)?.standing {
+fn lookup(users: &mut Users, user: UserId) -> Option<&mut Lookup> {
+    match &mut users.get_mut(user)?.standing {
         Standing::Looking(lookup) => Some(lookup),
         Standing::Arriving { .. } | Standing::Applied(_) => None,
     }

@@ -20,7 +20,7 @@ impl Hub {
     pub(super) fn apply(&mut self, user: UserId, snapshot: Snapshot, now: Instant) {
         self.stats.snapshots += 1;
         self.disconnect_older(user, snapshot.not_before, now);
-        let Some(known) = self.roster.users.get_mut(&user) else {
+        let Some(known) = self.roster.users.get_mut(user) else {
             return;
         };
         let changes = match &known.standing {
@@ -42,7 +42,7 @@ impl Hub {
 
     /// On connections that still catch up, the changes wait for their place.
     fn tell_changes(&mut self, user: UserId, changes: &Changes, now: Instant) {
-        let Some((known, position)) = self.roster.users.get_mut(&user).zip(self.position) else {
+        let Some((known, position)) = self.roster.users.get_mut(user).zip(self.position) else {
             return;
         };
         let told = frame::changes(changes);
@@ -71,7 +71,7 @@ impl Hub {
 
     /// The snapshot that was read from ahead for this user is reached.
     pub(super) fn apply_arrived(&mut self, user: UserId, now: Instant) {
-        let known = self.roster.users.get_mut(&user);
+        let known = self.roster.users.get_mut(user);
         if let Some(Standing::Arriving { snapshot, .. }) = known.map(|known| &mut known.standing) {
             let snapshot = std::mem::take(snapshot);
             self.apply(user, snapshot, now);
@@ -87,7 +87,11 @@ impl Hub {
             }
         }
         for entry in &changes.came {
-            if self.roster.index.enter(*entry, user) {
+            // Whoever left and joined again at once may still follow an article since before.
+            if entry.1.is_none() && changes.went.contains(entry) {
+                self.roster.enter_articles(entry.0, user);
+            }
+            if self.roster.enter(*entry, user) {
                 let position = self.position.map_or(Seq::ZERO, |position| position.seq);
                 self.past.follow(entry.0, position);
                 match self.interest.need(entry.0) {
@@ -103,7 +107,7 @@ impl Hub {
 
     /// Begins all connections of the user that waited for the snapshot just applied, or for the position.
     pub(super) fn welcome(&mut self, user: UserId, now: Instant) {
-        let Some((known, position)) = self.roster.users.get(&user).zip(self.position) else {
+        let Some((known, position)) = self.roster.users.get(user).zip(self.position) else {
             return;
         };
         if known.snapshot().is_none() {
@@ -179,7 +183,7 @@ impl Hub {
     /// The communities in the snapshot of the user whose connection this is.
     pub(super) fn communities_of(&self, id: ConnectionId) -> Option<Vec<CommunityId>> {
         let user = self.roster.connections.get(&id)?;
-        let snapshot = self.roster.users.get(user)?.snapshot()?;
+        let snapshot = self.roster.users.get(*user)?.snapshot()?;
         Some(snapshot.communities.keys().copied().collect())
     }
 
@@ -219,7 +223,7 @@ impl Hub {
     /// Ends the connections whose token was issued before `not_before`, in Unix seconds: those that have been
     /// told nothing are refused, so that their clients don't come back.
     pub(super) fn disconnect_older(&mut self, user: UserId, not_before: i64, now: Instant) {
-        let older: Vec<_> = self.roster.users.get(&user).map_or_else(Vec::new, |known| {
+        let older: Vec<_> = self.roster.users.get(user).map_or_else(Vec::new, |known| {
             let older = known.connections.iter();
             older
                 .filter(|connection| connection.token_issued_at < not_before)
@@ -237,7 +241,7 @@ impl Hub {
     }
 
     pub(super) fn close_all(&mut self, user: UserId, reason: ByeReason, now: Instant) {
-        let all: Vec<_> = self.roster.users.get(&user).map_or_else(Vec::new, |known| {
+        let all: Vec<_> = self.roster.users.get(user).map_or_else(Vec::new, |known| {
             known
                 .connections
                 .iter()
@@ -266,7 +270,7 @@ impl Hub {
         let Some(user) = self.roster.connections.remove(&id) else {
             return false;
         };
-        let Some(known) = self.roster.users.get_mut(&user) else {
+        let Some(known) = self.roster.users.get_mut(user) else {
             return false;
         };
         let at = known
@@ -292,7 +296,7 @@ impl Hub {
     }
 
     fn forget_user(&mut self, user: UserId, now: Instant) {
-        match self.roster.users.remove(&user).map(|known| known.standing) {
+        match self.roster.users.remove(user).map(|known| known.standing) {
             Some(Standing::Looking(lookup)) => {
                 self.timers.unset(lookup.again, Timer::Lookup(user));
             }

@@ -39,7 +39,7 @@ impl Hub {
 
     fn run_replay(&mut self, id: ConnectionId, now: Instant) -> Ran {
         let user = self.roster.connections.get(&id).copied();
-        let known = user.and_then(|user| Some((user, self.roster.users.get_mut(&user)?)));
+        let known = user.and_then(|user| Some((user, self.roster.users.get_mut(user)?)));
         let Some(((user, known), position)) = known.zip(self.position) else {
             return Ran::Waits;
         };

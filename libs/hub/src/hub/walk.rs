@@ -117,7 +117,7 @@ impl Hub {
             self.apply_arrived(user, now);
             return;
         }
-        let known = self.roster.users.get(&user);
+        let known = self.roster.users.get(user);
         if known.is_none_or(|known| !known.needs_snapshot(seq)) {
             return;
         }
@@ -225,7 +225,7 @@ fn wanted(roster: &Roster, entry: &Entry) -> bool {
     match &entry.head {
         Head::Mark => false,
         Head::Snapshot(user) => {
-            let user = roster.users.get(user);
+            let user = roster.users.get(*user);
             user.is_some_and(|user| user.needs_snapshot(entry.seq))
         }
         Head::Event(head) => !head.reset && roster.could_concern(head),

@@ -91,7 +91,7 @@ pub(super) async fn open(
     if !matches!(taken, Ok(Ok(()))) {
         return stream(outlet::keeping(kept, drain::bye(ByeReason::Busy)).into());
     }
-    let mut frames = frames.tell(id, state.told.clone());
+    let frames = frames.tell(id, state.told.clone());
     // The hub sends whoever waits for too long away; this is for a feed that stands still.
     let patience = state.config.snapshot_wait.get() + OPEN_TIMEOUT;
     match tokio::time::timeout(patience, frames.begin()).await {

@@ -1,46 +1,40 @@
-//! A stream once it has begun: its frames to the socket, several at once when several wait, and nothing kept while
-//! none does.
+//! A stream once it has begun: its head, the client's end, and what its socket did not take at once. Everything else is
+//! written past this task, which sleeps meanwhile; see [`crate::outlet`].
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::io::{self, ErrorKind, IoSlice};
+use std::io::{self, ErrorKind};
+use std::net::Shutdown;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf as _, Bytes};
-use tokio::io::AsyncWriteExt as _;
+use bytes::Bytes;
+use socket2::SockRef;
 use tokio::net::TcpStream;
 
-use crate::outlet::Frames;
+use crate::outlet::{AT_ONCE, Frames, TAKEN_BYTES, write_some};
 
-/// Frames that one call hands to the kernel.
-const AT_ONCE: usize = 32;
-/// Bytes that are taken from the queue before what was taken is written: the rest counts against the client's bound.
-const TAKEN_BYTES: usize = 64 * 1024;
 /// A client has nothing to say once it has asked. After this nobody listens, and that it is gone is seen by writing.
 const HEARD_BYTES: usize = 16 * 1024;
-/// Frames for which room is kept while nothing waits.
-const ROOM: usize = 4;
 
 /// Writes the answer's head and all frames until they end or the client is gone.
-pub(super) async fn run(mut socket: TcpStream, head: Bytes, mut frames: Frames) {
-    let mut waiting = VecDeque::with_capacity(ROOM);
-    waiting.push_back(head);
+pub(super) async fn run(socket: TcpStream, head: Bytes, frames: Frames) {
+    let mut waiting = VecDeque::from([head]);
     let mut heard = 0;
+    let socket = frames.begun(socket);
     loop {
-        if write(&socket, &mut waiting).await.is_err() {
+        if write(socket, &mut waiting).await.is_err() {
             return;
         }
-        if waiting.capacity() > ROOM {
-            waiting = VecDeque::with_capacity(ROOM);
-        }
-        match poll_fn(|context| next(&socket, &mut frames, &mut heard, context)).await {
+        // Most streams need no room here again.
+        waiting = VecDeque::new();
+        match poll_fn(|context| next(socket, &frames, &mut heard, context)).await {
             Some(Next::Frame(frame)) => {
                 waiting.push_back(frame);
-                take_more(&mut frames, &mut waiting);
+                take_more(&frames, &mut waiting);
             }
             // The feed has ended it: what is on its way arrives, and then the end.
             Some(Next::End) => {
-                let _ = socket.shutdown().await;
+                let _ = SockRef::from(socket).shutdown(Shutdown::Write);
                 return;
             }
             None => return,
@@ -56,7 +50,7 @@ enum Next {
 /// The next frame; none if the client is gone.
 fn next(
     socket: &TcpStream,
-    frames: &mut Frames,
+    frames: &Frames,
     heard: &mut usize,
     context: &mut Context<'_>,
 ) -> Poll<Option<Next>> {
@@ -77,7 +71,7 @@ fn next(
 }
 
 /// What else waits already.
-fn take_more(frames: &mut Frames, waiting: &mut VecDeque<Bytes>) {
+fn take_more(frames: &Frames, waiting: &mut VecDeque<Bytes>) {
     let mut taken = waiting.iter().map(Bytes::len).sum::<usize>();
     while waiting.len() < AT_ONCE
         && taken < TAKEN_BYTES
@@ -96,25 +90,6 @@ async fn write(socket: &TcpStream, waiting: &mut VecDeque<Bytes>) -> io::Result<
             }
             written => written?,
         }
-    }
-    Ok(())
-}
-
-fn write_some(socket: &TcpStream, waiting: &mut VecDeque<Bytes>) -> io::Result<()> {
-    let mut slices = [IoSlice::new(&[]); AT_ONCE];
-    let mut count = 0;
-    for (slice, frame) in slices.iter_mut().zip(waiting.iter()) {
-        *slice = IoSlice::new(frame);
-        count += 1;
-    }
-    let mut written = socket.try_write_vectored(slices.get(..count).unwrap_or_default())?;
-    while let Some(first) = waiting.front_mut() {
-        if written < first.len() {
-            first.advance(written);
-            break;
-        }
-        written -= first.len();
-        waiting.pop_front();
     }
     Ok(())
 }
