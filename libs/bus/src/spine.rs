@@ -109,8 +109,8 @@ enum Tail {
     Unknown(Instant),
     /// Asked in vain: to be asked again at once, so that a server without the log is noticed.
     Unanswered,
-    /// Being asked.
-    Asked(BoxFuture<'static, Result<Seq, ReadError>>),
+    /// Being asked, since this position: the answer may be older than what came meanwhile.
+    Asked(Seq, BoxFuture<'static, Result<Seq, ReadError>>),
     /// It was there then; a later heartbeat must have reached it.
     Known(Seq, Instant),
 }
@@ -151,7 +151,7 @@ impl Spine {
         };
         spine.create().await?;
         let tail = bus.log().tail().await.map_err(unreadable)?;
-        spine.not_replaced(tail)?;
+        not_replaced(after, tail)?;
         spine.ask().await?;
         Ok(spine)
     }
@@ -179,8 +179,8 @@ impl Spine {
                 () = self.link.lost() => return Err(SpineLost::Disconnected),
                 tail = self.tail.known() => {
                     self.tail = match tail {
-                        Ok(tail) => {
-                            self.not_replaced(tail)?;
+                        Ok((asked_at, tail)) => {
+                            not_replaced(asked_at, tail)?;
                             Tail::Known(tail, Instant::now())
                         }
                         Err(_) => Tail::Unanswered,
@@ -274,19 +274,10 @@ impl Spine {
             (Tail::Unknown(since), _) if since.elapsed() < self.pace.tail_every => {}
             (Tail::Unknown(_) | Tail::Unanswered, _) => {
                 let log = self.bus.log();
-                self.tail = Tail::Asked(Box::pin(async move { log.tail().await }));
+                let answer = Box::pin(async move { log.tail().await });
+                self.tail = Tail::Asked(self.position, answer);
             }
             _ => {}
-        }
-        Ok(())
-    }
-
-    fn not_replaced(&self, tail: Seq) -> Result<(), SpineLost> {
-        if tail < self.position {
-            return Err(SpineLost::Replaced {
-                position: self.position,
-                found: tail,
-            });
         }
         Ok(())
     }
@@ -333,11 +324,22 @@ impl Spine {
     }
 }
 
+/// A log that ended before a position which had been reached when it was asked is another log.
+fn not_replaced(position: Seq, tail: Seq) -> Result<(), SpineLost> {
+    if tail < position {
+        return Err(SpineLost::Replaced {
+            position,
+            found: tail,
+        });
+    }
+    Ok(())
+}
+
 impl Tail {
-    /// Resolves when the answer is there; never, if it was not asked for.
-    async fn known(&mut self) -> Result<Seq, ReadError> {
+    /// The position at which it was asked for, and the answer, when it is there; never, if it was not asked for.
+    async fn known(&mut self) -> Result<(Seq, Seq), ReadError> {
         match self {
-            Self::Asked(answer) => answer.await,
+            Self::Asked(asked_at, answer) => Ok((*asked_at, answer.await?)),
             Self::Unknown(_) | Self::Unanswered | Self::Known(..) => std::future::pending().await,
         }
     }

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use crier_domain::log::{AudienceTag, EventHead};
 use crier_domain::{CommunityId, Seq, Snapshot, UserId, receives_since};
+use smallvec::SmallVec;
 
 use crate::action::{ConnectionId, ReadId};
 use crate::changes::Entry;
@@ -38,7 +39,8 @@ pub(crate) enum Stream {
 /// Someone with at least one connection.
 #[derive(Debug)]
 pub(crate) struct User {
-    pub(crate) connections: Vec<Connection>,
+    /// Most have one, which is kept with them.
+    pub(crate) connections: SmallVec<[Connection; 1]>,
     pub(crate) standing: Standing,
 }
 

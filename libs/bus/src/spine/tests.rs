@@ -85,18 +85,33 @@ async fn a_caller_that_was_away_finds_the_spine_alive() {
     assert_eq!(item.unwrap().seq, Seq(1));
 }
 
-#[tokio::test]
-async fn an_end_below_the_position_is_another_log() {
-    let (_nats, bus) = log().await;
-    put(&bus, Seq::ZERO).await;
-    let spine = Spine::start_at_pace(&bus, Seq(1), FAST).await.unwrap();
-    assert!(spine.not_replaced(Seq(1)).is_ok());
-    assert!(spine.not_replaced(Seq(2)).is_ok());
-    let end = spine.not_replaced(Seq::ZERO).unwrap_err();
+#[test]
+fn an_end_below_the_position_is_another_log() {
+    assert!(not_replaced(Seq(1), Seq(1)).is_ok());
+    assert!(not_replaced(Seq(1), Seq(2)).is_ok());
+    let end = not_replaced(Seq(1), Seq::ZERO).unwrap_err();
     assert!(
         matches!(end, SpineLost::Replaced { found: Seq(0), .. }),
         "{end:?}"
     );
+}
+
+#[tokio::test]
+async fn an_end_that_was_told_before_the_next_message_came_is_the_same_log() {
+    let (_nats, bus) = log().await;
+    let mut spine = Spine::start_at_pace(&bus, Seq::ZERO, FAST).await.unwrap();
+    let (told, tail) = tokio::sync::oneshot::channel();
+    let answer = Box::pin(async { Ok(tail.await.unwrap()) });
+    spine.tail = Tail::Asked(spine.position(), answer);
+    put(&bus, Seq::ZERO).await;
+    let item = timeout(DEADLINE, spine.next()).await.unwrap();
+    assert_eq!(item.unwrap().seq, Seq(1));
+    told.send(Seq::ZERO).unwrap();
+    let idle = timeout(2 * FAST.heartbeat, spine.next()).await;
+    assert!(idle.is_err(), "{:?}", idle.unwrap());
+    put(&bus, Seq(1)).await;
+    let item = timeout(DEADLINE, spine.next()).await.unwrap();
+    assert_eq!(item.unwrap().seq, Seq(2));
 }
 
 #[tokio::test]

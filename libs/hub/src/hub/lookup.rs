@@ -7,6 +7,7 @@
 use std::time::{Duration, Instant};
 
 use crier_domain::UserId;
+use smallvec::smallvec;
 
 use super::Hub;
 use crate::action::{Action, ConnectionId, ReadId, SnapshotRead};
@@ -48,7 +49,7 @@ impl Hub {
             again: now,
         };
         let known = User {
-            connections: vec![connection],
+            connections: smallvec![connection],
             standing: Standing::Looking(lookup),
         };
         self.roster.users.insert(user, known);
