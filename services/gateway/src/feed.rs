@@ -48,6 +48,9 @@ const WRITTEN_HERE: usize = 16;
 /// Streams that are written in a row by another task when there are more: about a millisecond of work.
 const WRITTEN_AT_ONCE: usize = 128;
 
+/// A frame of at most so many bytes is copied for each such part.
+const COPIED: usize = 4 * 1024;
+
 /// A stream that a client has opened.
 pub(crate) struct Open {
     pub(crate) id: ConnectionId,
@@ -302,15 +305,7 @@ impl Turn {
                 } => {
                     let span = deliver_span(&event, connections.len(), seq.0, met.elapsed());
                     let _entered = span.enter();
-                    for connection in connections {
-                        let had_room = self.send(connection, frame.clone());
-                        if !had_room && sabotage::makes("slow-client-costs-others") {
-                            break;
-                        }
-                        if self.due.len() >= WRITTEN_AT_ONCE {
-                            self.hand_out();
-                        }
-                    }
+                    self.deliver(&connections, &frame);
                 }
                 Action::Refuse(connection) => {
                     if let Some(outlet) = self.streams.forget(connection) {
@@ -329,6 +324,28 @@ impl Turn {
                     }
                 }
                 Action::Restart => self.restart("epoch", "another life of the log has begun"),
+            }
+        }
+    }
+
+    /// Many streams are delivered to in parts, each written by a task of its own while the next is queued. Each part has
+    /// its own copy of a small frame: one and the same would go back and forth between processors that count its owners.
+    fn deliver(&mut self, connections: &[ConnectionId], frame: &Bytes) {
+        for part in connections.chunks(WRITTEN_AT_ONCE) {
+            self.streams.glance(part);
+            let frame = if frame.len() <= COPIED {
+                Bytes::copy_from_slice(frame)
+            } else {
+                frame.clone()
+            };
+            for connection in part {
+                let had_room = self.send(*connection, frame.clone());
+                if !had_room && sabotage::makes("slow-client-costs-others") {
+                    return;
+                }
+            }
+            if self.due.len() >= WRITTEN_AT_ONCE {
+                self.hand_out();
             }
         }
     }
@@ -364,7 +381,8 @@ impl Turn {
         if self.due.len() <= WRITTEN_HERE {
             Due::write_all(self.due.drain(..));
         } else {
-            let due = std::mem::take(&mut self.due);
+            let next = Vec::with_capacity(WRITTEN_AT_ONCE);
+            let due = std::mem::replace(&mut self.due, next);
             tokio::spawn(async move { Due::write_all(due) });
         }
     }

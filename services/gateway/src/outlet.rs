@@ -8,8 +8,8 @@
 //! task, which then writes until nothing waits.
 
 mod due;
+mod waiting;
 
-use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -19,7 +19,8 @@ use crier_hub::ConnectionId;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
-pub(crate) use due::{AT_ONCE, Due, TAKEN_BYTES, write_some};
+pub(crate) use due::{AT_ONCE, Due, TAKEN_BYTES, advance, slices};
+use waiting::Waiting;
 
 /// The hub's end of a connection.
 pub(crate) struct Outlet {
@@ -39,7 +40,7 @@ struct Queue {
 
 #[derive(Default)]
 struct State {
-    frames: VecDeque<Bytes>,
+    frames: Waiting,
     /// Of these frames.
     bytes: usize,
     writer: Writer,
@@ -67,9 +68,6 @@ enum Writer {
     Due,
 }
 
-/// Room that is kept while nothing waits.
-const ROOM: usize = 4;
-
 impl Queue {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -80,9 +78,6 @@ impl State {
     fn take(&mut self) -> Option<Bytes> {
         let frame = self.frames.pop_front()?;
         self.bytes -= frame.len();
-        if self.frames.is_empty() && self.frames.capacity() > ROOM {
-            self.frames = VecDeque::new();
-        }
         Some(frame)
     }
 
@@ -195,6 +190,12 @@ impl Outlet {
         }
     }
 
+    /// Looks at what a push needs, and leaves it as it is. A processor fetches from memory for several streams at once, but
+    /// for one after the other where each is locked: so many are looked at before the first is pushed to.
+    pub(crate) fn glance(&self) -> bool {
+        self.queue.state.is_poisoned() | self.queue.socket.get().is_some()
+    }
+
     /// Ends a stream before its first frame, because its token has been withdrawn.
     pub(crate) fn refuse(self) {
         self.queue.lock().is_refused = true;
@@ -305,7 +306,7 @@ impl Drop for Frames {
         // Closed before it is told: a feed that has heard of it and then takes the stream sees that it is closed.
         let mut state = self.queue.lock();
         state.is_gone = true;
-        state.frames = VecDeque::new();
+        state.frames = Waiting::default();
         drop(state);
         if let Some((id, told)) = self.told.take() {
             // Unbounded, but each connection says this once. Nobody listens any more: the gateway ends.

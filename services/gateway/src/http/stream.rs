@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, IoSlice};
 use std::net::Shutdown;
 use std::task::{Context, Poll, ready};
 
@@ -11,7 +11,7 @@ use bytes::Bytes;
 use socket2::SockRef;
 use tokio::net::TcpStream;
 
-use crate::outlet::{AT_ONCE, Frames, TAKEN_BYTES, write_some};
+use crate::outlet::{AT_ONCE, Frames, TAKEN_BYTES, advance, slices};
 
 /// A client has nothing to say once it has asked. After this nobody listens, and that it is gone is seen by writing.
 const HEARD_BYTES: usize = 16 * 1024;
@@ -84,11 +84,13 @@ fn take_more(frames: &Frames, waiting: &mut VecDeque<Bytes>) {
 
 async fn write(socket: &TcpStream, waiting: &mut VecDeque<Bytes>) -> io::Result<()> {
     while !waiting.is_empty() {
-        match write_some(socket, waiting) {
+        let room = &mut [IoSlice::new(&[]); AT_ONCE];
+        match socket.try_write_vectored(slices(waiting, room)) {
+            Ok(written) => advance(waiting, written),
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 poll_fn(|context| socket.poll_write_ready(context)).await?;
             }
-            written => written?,
+            Err(error) => return Err(error),
         }
     }
     Ok(())

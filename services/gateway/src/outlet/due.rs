@@ -5,6 +5,7 @@ use std::io::{self, IoSlice};
 use std::sync::Arc;
 
 use bytes::{Buf as _, Bytes};
+use socket2::SockRef;
 use tokio::net::TcpStream;
 
 use super::{Queue, Writer};
@@ -68,7 +69,7 @@ impl Queue {
             }
             drop(state);
             // An error is the task's to see as well.
-            if write_some(socket, taken).is_err() || !taken.is_empty() {
+            if send(socket, taken).is_err() || !taken.is_empty() {
                 return false;
             }
         }
@@ -89,30 +90,41 @@ impl Queue {
     }
 }
 
-/// Writes as much as the socket takes at once, several frames in one call.
-pub(crate) fn write_some(socket: &TcpStream, waiting: &mut VecDeque<Bytes>) -> io::Result<()> {
-    let mut written = match waiting.front() {
-        None => return Ok(()),
-        Some(frame) if waiting.len() == 1 => socket.try_write(frame),
-        Some(_) => {
-            let mut slices = [IoSlice::new(&[]); AT_ONCE];
-            let mut count = 0;
-            for (slice, frame) in slices.iter_mut().zip(waiting.iter()) {
-                *slice = IoSlice::new(frame);
-                count += 1;
-            }
-            socket.try_write_vectored(slices.get(..count).unwrap_or_default())
-        }
-    }?;
-    while let Some(first) = waiting.front_mut() {
+/// Sends as much as the socket takes at once. Past tokio, which would have to look its registration up: a socket that is
+/// full is left to the stream's task, and that waits by it.
+fn send(socket: &TcpStream, taken: &mut VecDeque<Bytes>) -> io::Result<()> {
+    let socket = SockRef::from(socket);
+    let sent = match taken.front() {
+        Some(frame) if taken.len() == 1 => socket.send(frame),
+        _ => socket.send_vectored(slices(taken, &mut [IoSlice::new(&[]); AT_ONCE])),
+    };
+    advance(taken, sent?);
+    Ok(())
+}
+
+/// The first frames, for one call.
+pub(crate) fn slices<'a, 'b>(
+    frames: &'a VecDeque<Bytes>,
+    room: &'b mut [IoSlice<'a>; AT_ONCE],
+) -> &'b [IoSlice<'a>] {
+    let mut count = 0;
+    for (slice, frame) in room.iter_mut().zip(frames) {
+        *slice = IoSlice::new(frame);
+        count += 1;
+    }
+    room.get(..count).unwrap_or_default()
+}
+
+/// So many bytes of the frames are written.
+pub(crate) fn advance(frames: &mut VecDeque<Bytes>, mut written: usize) {
+    while let Some(first) = frames.front_mut() {
         if written < first.len() {
             first.advance(written);
             break;
         }
         written -= first.len();
-        waiting.pop_front();
+        frames.pop_front();
     }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -195,7 +207,10 @@ mod tests {
                 }
                 let socket = frames.queue.socket.get().unwrap();
                 socket.writable().await.unwrap();
-                let _ = write_some(socket, &mut waiting);
+                let room = &mut [IoSlice::new(&[]); AT_ONCE];
+                if let Ok(written) = socket.try_write_vectored(slices(&waiting, room)) {
+                    advance(&mut waiting, written);
+                }
             }
         };
         let length = usize::from(sent + 2) * 4_000;
