@@ -5,6 +5,7 @@
 //! log or for the API service: slow answers come back as messages ([`reads`]), full queues close the stream
 //! they belong to.
 
+mod deliver;
 mod expiry;
 mod follow;
 mod reads;
@@ -14,14 +15,11 @@ mod watch;
 
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use crier_bus::{Bus, Live, LiveMessage, LiveReceiver};
-use crier_domain::log::EventHead;
-use crier_domain::{Seq, UserId, sabotage};
+use crier_domain::{Seq, UserId};
 use crier_hub::{Action, ByeReason, ConnectionId, Hub, Resume, SnapshotRead};
 use crier_service_kit::health::Readiness;
 use crier_service_kit::server::Sockets;
-use crier_service_kit::telemetry;
 use tokio::sync::mpsc;
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
@@ -29,7 +27,7 @@ use tracing::{debug, info};
 
 use crate::drain::{self, Drain};
 use crate::metrics::Metrics;
-use crate::outlet::{Due, Outlet, Refused, Told};
+use crate::outlet::{Due, Outlet, Told};
 use reads::{Answer, Reads};
 use spine::{SpineEvent, SpineTask};
 pub(crate) use streams::StreamLimits;
@@ -41,15 +39,6 @@ const METRICS_EVERY: Duration = Duration::from_secs(1);
 
 /// Messages taken in one turn before the frames they gave are handed out.
 const TURN: usize = 64;
-
-/// Streams that are written by the feed itself, when there are no more.
-const WRITTEN_HERE: usize = 16;
-
-/// Streams that are written in a row by another task when there are more: about a millisecond of work.
-const WRITTEN_AT_ONCE: usize = 128;
-
-/// A frame of at most so many bytes is copied for each such part.
-const COPIED: usize = 4 * 1024;
 
 /// A stream that a client has opened.
 pub(crate) struct Open {
@@ -303,7 +292,7 @@ impl Turn {
                     seq,
                     met,
                 } => {
-                    let span = deliver_span(&event, connections.len(), seq.0, met.elapsed());
+                    let span = deliver::span(&event, connections.len(), seq.0, met.elapsed());
                     let _entered = span.enter();
                     self.deliver(&connections, &frame);
                 }
@@ -328,86 +317,10 @@ impl Turn {
         }
     }
 
-    /// Many streams are delivered to in parts, each written by a task of its own while the next is queued. Each part has
-    /// its own copy of a small frame: one and the same would go back and forth between processors that count its owners.
-    fn deliver(&mut self, connections: &[ConnectionId], frame: &Bytes) {
-        for part in connections.chunks(WRITTEN_AT_ONCE) {
-            self.streams.glance(part);
-            let frame = if frame.len() <= COPIED {
-                Bytes::copy_from_slice(frame)
-            } else {
-                frame.clone()
-            };
-            for connection in part {
-                let had_room = self.send(*connection, frame.clone());
-                if !had_room && sabotage::makes("slow-client-costs-others") {
-                    return;
-                }
-            }
-            if self.due.len() >= WRITTEN_AT_ONCE {
-                self.hand_out();
-            }
-        }
-    }
-
-    /// Whether there was room for the frame, or nobody who needs it.
-    fn send(&mut self, connection: ConnectionId, frame: Bytes) -> bool {
-        let Some(outlet) = self.streams.outlet(connection) else {
-            return true;
-        };
-        match outlet.push(frame) {
-            Ok(due) => {
-                self.due.extend(due);
-                return true;
-            }
-            Err(Refused::Full) if sabotage::makes("slow-client-skipped") => {}
-            Err(Refused::Full) => self.close(connection, ByeReason::Slow),
-            Err(Refused::Gone) => {
-                self.closed(connection);
-                return true;
-            }
-        }
-        false
-    }
-
-    /// The frame that says why a stream ends, if there is room for it.
-    fn push_last(&mut self, outlet: &Outlet, frame: Bytes) {
-        self.due.extend(outlet.push(frame).ok().flatten());
-    }
-
-    /// Has the frames written that were queued in this turn. When they are for many streams, that is done in parts, beside
-    /// this task and each other; what is queued for a stream meanwhile goes along.
-    fn hand_out(&mut self) {
-        if self.due.len() <= WRITTEN_HERE {
-            Due::write_all(self.due.drain(..));
-        } else {
-            let next = Vec::with_capacity(WRITTEN_AT_ONCE);
-            let due = std::mem::replace(&mut self.due, next);
-            tokio::spawn(async move { Due::write_all(due) });
-        }
-    }
-
     fn await_room(&mut self, connection: ConnectionId) {
         let outlet = self.streams.outlet(connection);
         if outlet.is_some_and(Outlet::await_drained) {
             self.feed.hub.drained(connection, Instant::now());
         }
     }
-}
-
-/// One span per event and gateway: the end of the trace that began with the request. `held` is how long the
-/// hub had the event's place in the order before it could deliver it.
-fn deliver_span(event: &EventHead, connections: usize, seq: u64, held: Duration) -> tracing::Span {
-    let span = tracing::info_span!(
-        "gateway.deliver",
-        crier.event_id = %event.id,
-        crier.community_id = %event.community,
-        crier.seq = seq,
-        crier.connections = connections,
-        crier.held_us = u64::try_from(held.as_micros()).unwrap_or(u64::MAX),
-    );
-    if let Some(traceparent) = &event.traceparent {
-        telemetry::set_remote_parent(&span, traceparent);
-    }
-    span
 }
