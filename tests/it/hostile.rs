@@ -285,3 +285,68 @@ async fn one_user_has_so_many_streams_and_no_more() {
     drop((at_other, at_alice));
     world.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_descriptors_new_streams_are_told_so_and_old_ones_go_on() {
+    let world = World::start().await;
+    let (alice, bob, discussion) = talk(&world).await;
+    let mut limited = with_descriptors(120, &gateway_of(&world, &[("STREAMS_PER_USER", "1000")]));
+    let mut gateway = Process::start(&mut limited);
+    let url = gateway.url("gateway").await;
+    let mut held = Vec::new();
+    let authorization = format!("Bearer {}", bob.token);
+    let headers = [("authorization", authorization.as_str())];
+    let bye = loop {
+        let mut stream = SseClient::connect(&format!("{url}/events"), &headers)
+            .await
+            .unwrap();
+        assert_eq!(stream.status(), 200);
+        let first = stream.next_frame(Duration::from_secs(30)).await.unwrap();
+        if first.event.as_deref() == Some("bye") {
+            // While the log is not followed yet, nobody is taken.
+            if first.json()["reason"] == "busy" {
+                break first;
+            }
+            continue;
+        }
+        assert_eq!(first.event.as_deref(), Some("ready"));
+        held.push(stream);
+        assert!(held.len() < 120, "more streams than descriptors");
+    };
+    assert!(bye.retry.is_some());
+    assert!(held.len() > 30, "{}", held.len());
+    // All that there are besides, and more.
+    let others: Vec<_> = (0..200)
+        .map(|_| std::net::TcpStream::connect(url.trim_start_matches("http://")).unwrap())
+        .collect();
+    alice.comment(discussion, "to all who are there").await;
+    for stream in &mut held {
+        let event = stream.next_frame(Duration::from_secs(30)).await.unwrap();
+        assert_eq!(
+            event.json()["data"]["comment"]["content"],
+            "to all who are there"
+        );
+    }
+    drop(others);
+    world.end().await;
+}
+
+/// The same command, for a process that may have so many files open and can't have more.
+fn with_descriptors(most: u32, command: &tokio::process::Command) -> tokio::process::Command {
+    let command = command.as_std();
+    let mut limited = tokio::process::Command::new("/bin/sh");
+    limited
+        .args(["-c", &format!("ulimit -n {most} && exec \"$0\" \"$@\"")])
+        .arg(command.get_program())
+        .args(command.get_args())
+        .env_clear()
+        .envs(
+            command
+                .get_envs()
+                .filter_map(|(key, value)| Some((key, value?))),
+        )
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::piped())
+        .kill_on_drop(true);
+    limited
+}

@@ -48,6 +48,16 @@ impl Bus {
         endpoint: &str,
         body: &impl Serialize,
     ) -> Result<Result<T, ServerError>, Outage> {
+        self.api_if(endpoint, body, |_| true).await
+    }
+
+    /// A call whose answer counts only if it shows that whoever gave it is in touch with the log's leader.
+    pub(crate) async fn api_if<T: DeserializeOwned>(
+        &self,
+        endpoint: &str,
+        body: &impl Serialize,
+        in_touch: impl FnOnce(&T) -> bool,
+    ) -> Result<Result<T, ServerError>, Outage> {
         let asked = Instant::now();
         let answer = self.call(CALL_TIMEOUT, || async {
             let answer = self.jetstream().request(endpoint.to_owned(), body).await;
@@ -56,7 +66,10 @@ impl Bus {
                 Response::Err { error } => Ok(Err(ServerError::from(&error))),
             }
         });
-        let answer = answer.await;
+        let answer = match answer.await {
+            Ok(Ok(answer)) if !in_touch(&answer) => Err(Outage::OutOfTouch),
+            answer => answer,
+        };
         match &answer {
             // 503: no leader is known.
             Ok(Err(error)) if error.status == 503 => self.unanswered(asked),

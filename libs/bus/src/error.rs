@@ -43,6 +43,9 @@ pub enum Outage {
     /// Nobody listens there: the stream is missing or without a leader, or JetStream is off.
     #[error("nobody answers there: no stream, no leader, or JetStream is off")]
     NoResponders,
+    /// Whoever answered follows a leader it has lost, or led and is out of touch with most others: what it knows may be old.
+    #[error("the NATS server that answered is out of touch with the others")]
+    OutOfTouch,
     /// More publishes are unanswered than are allowed at once.
     #[error("too many publishes are unanswered")]
     Busy,

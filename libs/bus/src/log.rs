@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::message::StreamMessage;
-use async_nats::jetstream::stream::{Info, PurgeResponse, RawMessage};
+use async_nats::jetstream::stream::{ClusterInfo, Info, PeerInfo, PurgeResponse, RawMessage};
 use async_nats::{Request, StatusCode};
 use crier_domain::log::HeadError;
 use crier_domain::subject::{self, STREAM};
@@ -23,6 +23,10 @@ use stored::{LastMark, Stored, StoredSnapshot};
 
 /// How long any replica may take for a direct get: it is asked to spare the leader, not to be waited for.
 const DIRECT_TIMEOUT: Duration = Duration::from_millis(750);
+
+/// A leader hears from its followers every second. After four seconds without a leader's word another may be chosen, so one
+/// that heard from most of them since then knows everything.
+const LATELY: Duration = Duration::from_secs(3);
 
 /// The log. Cheap to clone.
 ///
@@ -85,11 +89,13 @@ impl Log {
     /// The last sequence ever given; [`Seq::ZERO`] for a new log. Neither expiry nor a purge changes it.
     ///
     /// # Errors
-    /// When the leader doesn't answer.
+    /// When the leader doesn't answer, or whoever answers is out of touch with the others.
     pub async fn tail(&self) -> Result<Seq, ReadError> {
-        let info: Info = self
+        let endpoint = format!("STREAM.INFO.{STREAM}");
+        let is_believed = |info: &Info| info.cluster.as_ref().is_none_or(in_touch);
+        let info = self
             .bus
-            .api(&format!("STREAM.INFO.{STREAM}"), &json!({}))
+            .api_if(&endpoint, &json!({}), is_believed)
             .await??;
         Ok(Seq(info.state.last_sequence))
     }
@@ -236,5 +242,59 @@ impl Log {
         let endpoint = format!("STREAM.PURGE.{STREAM}");
         let PurgeResponse { .. } = self.bus.api(&endpoint, &which).await??;
         Ok(())
+    }
+}
+
+/// Whether this comes from a leader that has lately heard from most replicas. A server that is cut off answers too: as the
+/// leader it was until it gives up, for twenty seconds at most, and as a follower, because it knows of no leader.
+fn in_touch(cluster: &ClusterInfo) -> bool {
+    let heard = |peer: &&PeerInfo| !peer.offline && peer.active < LATELY;
+    let others = cluster.replicas.len();
+    let heard_of = cluster.replicas.iter().filter(heard).count();
+    let is_led = cluster.leader.as_ref().is_some_and(|name| !name.is_empty());
+    is_led && 2 * (heard_of + 1) > others + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_cut_off_from_most_others_is_not_believed() {
+        let told = |leader: Value, replicas: &[(u64, bool)]| {
+            let replicas: Vec<_> = replicas
+                .iter()
+                .map(|(seconds, offline)| {
+                    json!({"name": "b", "current": true, "offline": offline, "active": seconds * 1_000_000_000})
+                })
+                .collect();
+            let cluster = json!({"name": "c", "leader": leader, "replicas": replicas});
+            in_touch(&serde_json::from_value(cluster).unwrap())
+        };
+        let a = || json!("a");
+        assert!(told(a(), &[]), "one replica");
+        assert!(told(a(), &[(0, false), (1, false)]));
+        assert!(
+            told(a(), &[(60, false), (1, false)]),
+            "one of three is gone"
+        );
+        assert!(!told(a(), &[(5, false), (6, false)]), "it hears of nobody");
+        assert!(!told(a(), &[(0, true), (0, true)]), "both are offline");
+        assert!(
+            !told(json!(""), &[(0, false), (0, false)]),
+            "it knows of no leader"
+        );
+        assert!(
+            !told(Value::Null, &[(0, false), (0, false)]),
+            "nor does this"
+        );
+        assert!(
+            !told(a(), &[(9, false), (9, false), (9, false), (0, false)]),
+            "two of five"
+        );
+        assert!(
+            told(a(), &[(9, false), (9, false), (1, false), (0, false)]),
+            "three of five"
+        );
     }
 }

@@ -9,10 +9,12 @@
 //! | [`server`] | a bound socket that serves until told to stop, then stops in time |
 //! | [`health`] | `/health/live`, `/health/ready`, `/metrics` |
 //! | [`telemetry`] | logs, traces and the `traceparent` that carries a trace on |
+//! | [`descriptors`] | how many sockets there may be |
 //! | [`shutdown`] | SIGINT and SIGTERM as a cancellation token |
 
 pub mod auth;
 pub mod config;
+pub mod descriptors;
 pub mod health;
 pub mod http;
 pub mod problem;

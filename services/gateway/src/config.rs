@@ -56,6 +56,32 @@ pub struct GatewayConfig {
     pub drain_deadline: HumanDuration,
 }
 
+/// What a gateway has open beside its clients: NATS, traces, the listening socket, the runtime's own.
+const OTHER_DESCRIPTORS: u64 = 64;
+
+impl GatewayConfig {
+    /// Takes no more than there are descriptors for. Without one, a client's connection could not even be taken to be told
+    /// `bye busy`; it would wait, and so would whoever asks how the gateway is.
+    pub(crate) fn fit(&mut self, descriptors: Option<u64>) {
+        let Some(room) = descriptors.map(|most| most.saturating_sub(OTHER_DESCRIPTORS)) else {
+            return;
+        };
+        let room = usize::try_from(room).unwrap_or(usize::MAX);
+        if self.max_sockets <= room {
+            return;
+        }
+        let spare = self.max_sockets.saturating_sub(self.max_connections);
+        let streams = self.max_connections.min(room - spare.min(room / 4));
+        tracing::warn!(
+            max_sockets = room,
+            max_connections = streams,
+            "the limit of open files is below `gateway.max_sockets`: this gateway takes fewer streams; raise the limit (ulimit -n, LimitNOFILE=)"
+        );
+        self.max_sockets = room;
+        self.max_connections = streams;
+    }
+}
+
 /// The group `[cors]`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]

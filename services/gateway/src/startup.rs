@@ -10,6 +10,7 @@ use crier_bus::{Bus, ConnectError, Live, LiveCapacity, NatsConfig};
 use crier_domain::Keys;
 use crier_hub::{Hub, HubConfig};
 use crier_service_kit::auth::{AuthConfig, AuthConfigError, Verifier};
+use crier_service_kit::descriptors;
 use crier_service_kit::health::{self, Readiness};
 use crier_service_kit::http::{HttpLimits, HttpMetrics, layer};
 use crier_service_kit::server::{BindError, Bound, SocketLimits};
@@ -77,12 +78,13 @@ pub struct Gateway {
 /// One sentence for the operator.
 pub async fn build(settings: Settings) -> Result<Gateway, GatewayError> {
     let Settings {
-        gateway: config,
+        gateway: mut config,
         cors,
         auth,
         keys,
         nats,
     } = settings;
+    config.fit(descriptors::raise());
     let verifier = Verifier::new(&auth)?;
     let cors_layer = http::cors(&cors)?;
     let bound = Bound::bind(&config.listen.to_string()).await?;
