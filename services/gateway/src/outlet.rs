@@ -29,8 +29,8 @@ pub(crate) struct Outlet {
     limit_bytes: usize,
 }
 
-/// Frames that wait. A channel would keep room for 32 of them for each stream, and two more allocations; here a quiet
-/// stream has room for a few. The lock is one stream's own, and held for a push or a take.
+/// Frames that wait, and the socket they wait for. A channel would keep room for 32 of them for each stream, and two more
+/// allocations; here a quiet stream has room for one. The lock is one stream's own, and held for a push or a take.
 #[derive(Default)]
 struct Queue {
     state: Mutex<State>,
@@ -89,9 +89,11 @@ impl State {
         }
     }
 
-    /// Has the stream's task look again.
-    fn wake(&mut self) {
-        if let Some(task) = self.task.take() {
+    /// Has the stream's task look again, once it can.
+    fn wake(mut state: MutexGuard<'_, Self>) {
+        let task = state.task.take();
+        drop(state);
+        if let Some(task) = task {
             task.wake();
         }
     }
@@ -178,7 +180,7 @@ impl Outlet {
         state.frames.push_back(frame);
         match state.writer {
             Writer::Task => {
-                state.wake();
+                State::wake(state);
                 Ok(None)
             }
             Writer::Due => Ok(None),
@@ -218,7 +220,7 @@ impl Drop for Outlet {
     fn drop(&mut self) {
         let mut state = self.queue.lock();
         state.is_ended = true;
-        state.wake();
+        State::wake(state);
     }
 }
 

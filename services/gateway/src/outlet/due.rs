@@ -8,7 +8,7 @@ use bytes::{Buf as _, Bytes};
 use socket2::SockRef;
 use tokio::net::TcpStream;
 
-use super::{Queue, Writer};
+use super::{Queue, State, Writer};
 
 /// Frames that one call hands to the kernel.
 pub(crate) const AT_ONCE: usize = 32;
@@ -63,7 +63,7 @@ impl Queue {
             if taken.is_empty() {
                 state.writer = Writer::Nobody;
                 if state.is_ended || state.is_awaited {
-                    state.wake();
+                    State::wake(state);
                 }
                 return true;
             }
@@ -86,7 +86,7 @@ impl Queue {
             state.frames.push_front(frame);
         }
         state.writer = Writer::Task;
-        state.wake();
+        State::wake(state);
     }
 }
 
