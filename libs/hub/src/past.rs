@@ -8,6 +8,7 @@
 
 use std::collections::vec_deque::Iter;
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -177,7 +178,6 @@ impl Past {
         position: Seq,
     ) -> Option<(Seq, Iter<'_, Kept>)> {
         let ring = self.rings.get(&community)?;
-        // A page knows of events that the log has no more, which the ring may still wait for.
         let begun = self.pages.range((community, Seq::ZERO)..=(community, at));
         let mut covering = begun.rev().filter(|(_, page)| page.upto > at);
         if let Some((_, page)) = covering.next() {
@@ -292,6 +292,24 @@ impl Past {
                 self.pins.remove(&at);
             }
         }
+    }
+
+    /// Those who wait from one position on and before another. They no longer wait.
+    pub(crate) fn end_waits(
+        &mut self,
+        community: CommunityId,
+        within: Range<Seq>,
+    ) -> Vec<ConnectionId> {
+        let Some(fetch) = self.fetches.get_mut(&community) else {
+            return Vec::new();
+        };
+        let mut ended = fetch.waiters.split_off(&(within.start, ConnectionId(0)));
+        let mut later = ended.split_off(&(within.end, ConnectionId(0)));
+        fetch.waiters.append(&mut later);
+        ended
+            .into_iter()
+            .map(|(_, connection)| connection)
+            .collect()
     }
 
     pub(crate) fn reaches(&mut self, community: CommunityId, from: Seq, at_event: bool) {

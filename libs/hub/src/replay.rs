@@ -34,8 +34,9 @@ pub(crate) struct Replay {
     pub(crate) moved: bool,
     /// The rings alone were not enough.
     pub(crate) used_log: bool,
-    /// Communities that came to the snapshot meanwhile, and where.
-    joined: BTreeMap<CommunityId, Seq>,
+    /// Where the events of some communities begin to count: those that came to the snapshot meanwhile, and those
+    /// that must be fetched again because events before are gone.
+    counts_from: BTreeMap<CommunityId, Seq>,
     changes: VecDeque<(Seq, Bytes)>,
     changes_bytes: usize,
     /// Frames and bytes written since the client had read all.
@@ -88,7 +89,7 @@ impl Replay {
             needs_room: false,
             moved: true,
             used_log: false,
-            joined: BTreeMap::new(),
+            counts_from: BTreeMap::new(),
             changes: VecDeque::new(),
             changes_bytes: 0,
             written: (0, 0),
@@ -104,7 +105,9 @@ impl Replay {
         came: impl Iterator<Item = CommunityId>,
         max_bytes: usize,
     ) -> bool {
-        self.joined.extend(came.map(|community| (community, seq)));
+        for community in came {
+            self.skip(community, seq);
+        }
         // One that is larger than the bound still has its place.
         let fits = self.changes.is_empty() || self.changes_bytes + frame.len() <= max_bytes;
         self.changes_bytes += frame.len();
@@ -138,8 +141,14 @@ impl Replay {
 
     /// Where the community's events begin to count for this connection.
     pub(crate) fn from(&self, community: CommunityId) -> Seq {
-        let joined = self.joined.get(&community).copied();
-        self.at.max(joined.unwrap_or_default())
+        let from = self.counts_from.get(&community).copied();
+        self.at.max(from.unwrap_or_default())
+    }
+
+    /// The community's events up to `upto` are not for this connection.
+    pub(crate) fn skip(&mut self, community: CommunityId, upto: Seq) {
+        let from = self.counts_from.entry(community).or_default();
+        *from = upto.max(*from);
     }
 
     /// What comes next while the hub is at `position`.

@@ -1,17 +1,21 @@
 //! Reading the past: one question at a time for a community, however many connections wait for it.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::time::Instant;
 
 use crier_domain::{CommunityId, Seq};
 
 use super::Hub;
-use crate::action::{Action, ConnectionId, PastAnswer, PastEvent, PastQuestion, ReadId};
-use crate::frame::ResetReason;
+use crate::action::{Action, ConnectionId, PastAnswer, PastEvent, ReadId};
+use crate::frame::{self, ResetReason};
 use crate::past::{Fetch, Kept, Reply, Verdict};
 use crate::replay::Replay;
 use crate::roster::Stream;
 use crate::timers::Timer;
+
+/// After everything.
+const END: Seq = Seq(u64::MAX);
 
 impl Hub {
     /// The connection, which is at `at`, needs the community's events after it.
@@ -62,14 +66,11 @@ impl Hub {
         let Some(community) = self.past.asked(read) else {
             return;
         };
-        let Some(question) = self.past.fetch_mut(community).map(|fetch| fetch.question) else {
-            return;
-        };
         let reply = match answer {
             PastAnswer::Page(events) => Some(Reply::Page(self.make_ready(community, events))),
             PastAnswer::Newest(newest) => Some(Reply::Newest(newest)),
             PastAnswer::Horizon(mark) => Some(Reply::Horizon(mark)),
-            PastAnswer::Event(None) => self.stands_for(community, question),
+            PastAnswer::Event(None) => Some(Reply::Gone),
             PastAnswer::Event(Some(event)) => {
                 let mut ready = self.make_ready(community, vec![event]);
                 ready.pop_front().map(Reply::Event)
@@ -93,23 +94,10 @@ impl Hub {
             ready.push_back(Kept {
                 seq: event.seq,
                 content: self.content(&event.head, event.seq, &event.payload),
-                head: Some(event.head.into()),
+                head: event.head.into(),
             });
         }
         ready
-    }
-
-    /// The leader says that the event in question is gone.
-    fn stands_for(&mut self, community: CommunityId, question: PastQuestion) -> Option<Reply> {
-        let PastQuestion::Event(seq) = question else {
-            return None;
-        };
-        self.stats.gone += 1;
-        Some(Reply::Gone(Kept {
-            seq,
-            head: None,
-            content: self.lost(community, seq),
-        }))
     }
 
     fn follow_verdict(&mut self, community: CommunityId, verdict: Verdict, now: Instant) {
@@ -128,6 +116,7 @@ impl Hub {
                 self.past.reaches(community, from, at_event);
                 self.proceed(community, after, now);
             }
+            Verdict::Gone(upto) => self.gone_within(community, after..upto, now),
             Verdict::Behind(horizon) => self.behind(community, horizon, now),
             Verdict::Ask { question, later } => {
                 let read = self.new_read();
@@ -157,26 +146,44 @@ impl Hub {
 
     /// More is known of what stands after `after`: whoever is there goes on, and the reading for the others.
     fn proceed(&mut self, community: CommunityId, after: Seq, now: Instant) {
-        let Some(fetch) = self.past.fetch_mut(community) else {
-            return;
-        };
-        let ready = fetch.waiters.split_off(&(after, ConnectionId(0)));
-        for (_, connection) in ready {
+        for connection in self.past.end_waits(community, after..END) {
             self.wake(connection);
         }
         self.begin_recall(community, now);
     }
 
-    /// The log reaches back to the horizon only: whoever is not there yet must fetch again.
-    fn behind(&mut self, community: CommunityId, horizon: Option<Seq>, now: Instant) {
-        let Some(fetch) = self.past.fetch_mut(community) else {
+    /// The log holds none of the community's events from here to there, and there was one: who stands within must
+    /// fetch the community again, and goes on from the end.
+    fn gone_within(&mut self, community: CommunityId, within: Range<Seq>, now: Instant) {
+        self.stats.gone += 1;
+        for connection in self.past.end_waits(community, within.clone()) {
+            if self.needs(connection, community) {
+                self.tell_lost(connection, community, within.end);
+            }
+            self.wake(connection);
+        }
+        self.begin_recall(community, now);
+    }
+
+    /// The `reset` has the id of what was told so far. With a later one a client that breaks off after it would miss
+    /// what its other communities have up to there; and it can't wait for its place, for a client may get to between
+    /// without it, and go on at a gateway that remembers the rest.
+    fn tell_lost(&mut self, id: ConnectionId, community: CommunityId, upto: Seq) {
+        let connection = self.roster.connection_mut(id);
+        let Some(Stream::Replaying(replay)) = connection.map(|known| &mut known.stream) else {
             return;
         };
-        let within = horizon.map_or_else(Default::default, |mark| {
-            fetch.waiters.split_off(&(mark, ConnectionId(0)))
-        });
-        let behind = std::mem::replace(&mut fetch.waiters, within);
-        for (_, connection) in behind {
+        replay.skip(community, upto);
+        let told = replay.told();
+        let frame = frame::reset(self.seal(told), ResetReason::Lost, &[community]);
+        self.send(id, frame);
+        self.stats.resets += 1;
+    }
+
+    /// The log reaches back to the horizon only: whoever is not there yet must fetch again.
+    fn behind(&mut self, community: CommunityId, horizon: Option<Seq>, now: Instant) {
+        let expired = Seq::ZERO..horizon.unwrap_or(END);
+        for connection in self.past.end_waits(community, expired) {
             if self.needs(connection, community) {
                 self.give_up(connection, ResetReason::Behind);
             } else {

@@ -173,7 +173,7 @@ impl Hub {
         }
         let kept = Kept {
             seq,
-            head: Some(Arc::clone(&head)),
+            head: Arc::clone(&head),
             content,
         };
         self.past.keep(head.community, kept);

@@ -43,8 +43,8 @@ pub(crate) enum Reply {
     Page(VecDeque<Kept>),
     Newest(Seq),
     Event(Kept),
-    /// The leader says that the event is gone; this stands in its place.
-    Gone(Kept),
+    /// The leader says that the event is gone.
+    Gone,
     Horizon(Option<Seq>),
 }
 
@@ -53,6 +53,8 @@ pub(crate) enum Reply {
 pub(crate) enum Verdict {
     /// These are all that stand after `after` up to the last of them.
     Page(VecDeque<Kept>),
+    /// None of those after `after` up to here is in the log any more.
+    Gone(Seq),
     /// There is nothing between here and where the ring begins; and whether an event stands here.
     Reaches { from: Seq, at_event: bool },
     /// This must be asked next, or once more after a while.
@@ -105,7 +107,7 @@ impl Fetch {
         match (self.question, reply) {
             (PastQuestion::Page { .. }, Reply::Page(events)) => self.judge_page(ring, events),
             (PastQuestion::Newest(_), Reply::Newest(newest)) => self.judge_newest(ring, newest),
-            (PastQuestion::Event(_), Reply::Gone(lost)) => Verdict::Page(VecDeque::from([lost])),
+            (PastQuestion::Event(seq), Reply::Gone) => Verdict::Gone(seq),
             (PastQuestion::Event(_), Reply::Event(event)) => {
                 let prev = event.prev();
                 if prev > self.after {

@@ -14,8 +14,7 @@ const OVERHEAD: usize = 256;
 #[derive(Debug)]
 pub(crate) struct Kept {
     pub(crate) seq: Seq,
-    /// None only for one that is lost and was never seen.
-    pub(crate) head: Option<Arc<EventHead>>,
+    pub(crate) head: Arc<EventHead>,
     pub(crate) content: Content,
 }
 
@@ -46,13 +45,7 @@ pub(crate) enum Due<'a> {
 impl Kept {
     /// By the one rule, with the user's snapshot as it stands.
     pub(crate) fn due(&self, user: UserId, snapshot: &Snapshot) -> Due<'_> {
-        let Some(head) = &self.head else {
-            return match &self.content {
-                Content::Lost(frame) => Due::Frame(frame),
-                _ => Due::Nothing,
-            };
-        };
-        let to = |named: &[UserId]| receives(user, snapshot, head, named);
+        let to = |named: &[UserId]| receives(user, snapshot, &self.head, named);
         match &self.content {
             Content::Here { named, frame } if to(named) => Due::Frame(frame),
             Content::Lost(frame) if to(&[user]) => Due::Frame(frame),
@@ -62,7 +55,7 @@ impl Kept {
     }
 
     pub(crate) fn prev(&self) -> Seq {
-        self.head.as_ref().map_or(Seq::ZERO, |head| head.prev)
+        self.head.prev
     }
 
     pub(crate) fn bytes(&self) -> usize {

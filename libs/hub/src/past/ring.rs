@@ -68,9 +68,7 @@ impl Ring {
     /// The head of an event that is not here to be read.
     pub(crate) fn blank(&self, seq: Seq) -> Option<&Arc<EventHead>> {
         let kept = self.events.get(self.find(seq)?)?;
-        kept.head
-            .as_ref()
-            .filter(|_| kept.content == Content::Blank)
+        (kept.content == Content::Blank).then_some(&kept.head)
     }
 
     /// It is now.
@@ -123,7 +121,7 @@ mod tests {
         };
         Kept {
             seq: Seq(seq),
-            head: Some(Arc::new(head)),
+            head: Arc::new(head),
             content: Content::Blank,
         }
     }

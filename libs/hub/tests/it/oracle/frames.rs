@@ -40,7 +40,7 @@ impl Check<'_> {
         };
         let (replayed, later) = frames.split_at(live);
         for at in 0..replayed.len() {
-            self.replayed(&replayed[at..], &mut expected);
+            self.replayed(replayed, at, &mut expected);
         }
         if catching_up && caught_up.is_none() {
             let has_ended = matches!(frames.last().map(|last| &last.frame), Some(Frame::Bye(_)));
@@ -52,22 +52,29 @@ impl Check<'_> {
         self.live(later, expected);
     }
 
-    /// The first of these frames, all written while the client catches up.
-    fn replayed(&self, frames: &[Written], expected: &mut Ahead<'_>) {
-        let Some(written) = frames.first() else {
-            return;
-        };
+    /// One of these frames, all written while the client catches up.
+    fn replayed(&self, frames: &[Written], at: usize, expected: &mut Ahead<'_>) {
+        let written = &frames[at];
         let frame = &written.frame;
         let upto = match frame {
             Frame::Beat | Frame::Bye(_) => return,
             Frame::Event { id, .. } | Frame::Reset { id, .. } | Frame::Moved(id) => Some(id.seq),
             _ => None,
         };
+        // What has no id may be told with a reset right after it, instead of what stands before.
+        let has_id = |written: &Written| {
+            matches!(
+                written.frame,
+                Frame::Event { .. } | Frame::Reset { .. } | Frame::Moved(_)
+            )
+        };
+        let next_id = frames[at..].iter().position(has_id);
+        let told = &frames[..next_id.map_or(frames.len(), |next| at + next + 1)];
         while expected
             .next_if(|next| {
                 upto.is_none_or(|upto| next.seq <= upto)
                     && !next.any_of.contains(frame)
-                    && self.may_be_withheld(next, frames)
+                    && self.may_be_withheld(next, told, written.upto)
             })
             .is_some()
         {}
@@ -101,13 +108,7 @@ impl Check<'_> {
             .iter()
             .filter(|entry| entry.event().is_some());
         match reason {
-            // Where it stands something is gone, which another user may have been meant by.
-            "lost" => {
-                let entry = self.log.get(id.seq);
-                let community = entry.event().unwrap().community.get();
-                assert!(entry.is_gone() && *communities == [community], "{id:?}");
-                return;
-            }
+            "lost" => return assert!(self.is_lost(id, communities), "{id:?}"),
             "behind" => {
                 let horizon = self.log.horizon();
                 assert!(horizon.is_none_or(|mark| mark > self.begun), "{horizon:?}");
@@ -120,6 +121,15 @@ impl Check<'_> {
         }
         assert!(id.seq == written.from || id.seq == written.upto);
         assert_eq!(*communities, known(self.client.user, self.log, id.seq));
+    }
+
+    /// Where such a reset stands an event is gone, or after it, which another user may have been meant by.
+    fn is_lost(&self, id: Cursor, communities: &[i64]) -> bool {
+        let mut gone = self.log.entries.iter().filter(|entry| entry.is_gone());
+        gone.any(|entry| {
+            let community = entry.event().map(|head| head.community.get());
+            entry.seq >= id.seq && community.is_some_and(|community| *communities == [community])
+        })
     }
 
     /// What is replayed is what the snapshot that stands then allows.
@@ -146,26 +156,38 @@ impl Check<'_> {
         first.into_iter().chain(later.map(|entry| &entry.snapshot))
     }
 
-    /// Whether the client, which catches up and next got these frames, need not have got this.
-    fn may_be_withheld(&self, next: &Expected, frames: &[Written]) -> bool {
+    /// Whether the client, which got these frames so far while it caught up, need not have got this.
+    fn may_be_withheld(&self, next: &Expected, frames: &[Written], upto: Seq) -> bool {
         let entry = self.log.get(next.seq);
         let Some(head) = entry.event() else {
             return false;
         };
-        // Out of turn nothing goes, so nobody can know that it was there.
-        if next.or_nothing || entry.purged {
+        // What goes out of turn is missed only where an event after it tells.
+        let mut after = self.log.left(head.community, next.seq);
+        let is_linked = after.next().is_some_and(|event| event.seq <= upto);
+        if next.or_nothing || entry.purged && !is_linked {
             return true;
         }
         let user = self.client.user;
-        let upto = frames.first().map_or(self.base, |written| written.upto);
         let mut later = self.standings(self.base.max(next.seq), upto);
         if later.any(|standing| !receives(user, standing, head, &entry.named)) {
             return true;
         }
         frames.iter().any(|written| match &written.frame {
             Frame::Reset {
-                id, communities, ..
-            } => id.seq >= next.seq && communities.contains(&head.community.get()),
+                id,
+                communities,
+                reason,
+            } => {
+                let community = [head.community.get()];
+                let from_here = Cursor {
+                    seq: next.seq,
+                    ..*id
+                };
+                communities.contains(&community[0])
+                    && (id.seq >= next.seq
+                        || reason == "lost" && self.is_lost(from_here, &community))
+            }
             _ => false,
         })
     }

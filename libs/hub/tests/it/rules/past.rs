@@ -163,7 +163,7 @@ fn a_short_page_is_asked_for_again_and_then_the_leader() {
          page #3 45 @8<6=y
          > past #4 stands @6
          stands #4 45
-         > 1: reset @6 lost [45]
+         > 1: reset @3 lost [45]
          > past #5 page 45 @6
          page #5 45 @8<6=y
          > 1: event @8 y
@@ -273,15 +273,13 @@ fn a_blank_of_the_ring_is_filled_by_a_late_copy_or_read() {
          page #3 45
          > past #4 stands @11
          stands #4 45
-         > 1: reset @11 lost [45]
-         connect 2 u7 @10
-         > 2: ready @10 [45]
-         > 2: reset @11 lost [45]"
+         > 1: reset @10 lost [45]
+         > 1: id @11"
     ));
 }
 
 #[test]
-fn a_blank_that_is_gone_with_what_followed_it_is_no_longer_waited_for() {
+fn what_is_gone_is_told_at_once_to_all_who_come_from_before_it() {
     check(
         "connect 9 u9
          > read #0 u9
@@ -297,16 +295,68 @@ fn a_blank_that_is_gone_with_what_followed_it_is_no_longer_waited_for() {
          found #1 u7 @5 45:9[1:9]
          > 1: ready @10 [45]
          > past #2 page 45 @10
+         connect 2 u7 @11
+         > 2: ready @11 [45]
+         > 2: event @12 late
          page #2 45 @13<12=c
          +30ms
          > past #3 page 45 @10
          page #3 45 @13<12=c
          > past #4 stands @12
          stands #4 45
-         > 1: reset @12 lost [45]
+         > 1: reset @10 lost [45]
          > past #5 page 45 @12
          page #5 45 @13<12=c
-         > 1: event @13 c",
+         > 1: event @13 c
+         > 2: event @13 c
+         ? gone=1",
+    );
+}
+
+/// Client 2 is at 4 when it finds that events of 45 are gone, and client 1 has had one of them read, the 7. What
+/// client 2 is told of 46 takes it to 6, between them. Would it be told of the loss at its end only, it could go on
+/// from 6 or 7 at a gateway that remembers the 7 and the 9, and never hear of the 5.
+#[test]
+fn nobody_gets_to_between_events_that_are_gone_without_a_reset() {
+    check(
+        "connect 1 u7 @5
+         > read #0 u7
+         found #0 u7 @1 45:1
+         > follow 45
+         > 1: ready @5 [45]
+         > past #1 newest 45
+         newest #1 @9
+         > past #2 page 45 @5
+         page #2 45 @7<5=x
+         > 1: event @7 x
+         > past #3 page 45 @7
+         connect 2 u8 @4
+         > read #4 u8
+         found #4 u8 @1 45:1 46:1
+         > follow 46
+         > 2: ready @4 [45,46]
+         > past #5 newest 46
+         newest #5 @6
+         > past #6 page 46 @4
+         page #6 46 @6<4=y
+         page #3 45
+         +30ms
+         > past #7 page 45 @7
+         page #7 45
+         > past #8 stands @9
+         stands #8 45
+         > 1: reset @7 lost [45]
+         > past #9 page 45 @4
+         > 1: id @10
+         page #9 45
+         +30ms
+         > past #10 page 45 @4
+         page #10 45
+         > past #11 stands @9
+         stands #11 45
+         > 2: reset @4 lost [45]
+         > 2: event @6 y
+         > 2: id @10",
     );
 }
 
