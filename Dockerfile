@@ -1,5 +1,7 @@
 # One image, one binary; the command says which service it is.
 FROM rust:1.95-slim-bookworm AS build
+# For jemalloc.
+RUN apt-get update && apt-get install --yes --no-install-recommends make
 WORKDIR /src
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry \

@@ -18,6 +18,9 @@ pub(crate) struct Process {
     lines: Lines<BufReader<ChildStdout>>,
 }
 
+/// What the benchmark's own environment may say of the processes it starts, to compare.
+const HANDED_ON: [&str; 2] = ["_RJEM_MALLOC_CONF", "TOKIO_WORKER_THREADS"];
+
 fn binary() -> anyhow::Result<PathBuf> {
     let binary = std::env::current_exe()?.with_file_name("crier");
     ensure!(
@@ -29,7 +32,7 @@ fn binary() -> anyhow::Result<PathBuf> {
 }
 
 impl Process {
-    /// Starts the binary with these settings and nobody else's.
+    /// Starts the binary with these settings and nobody else's, but for what is [`HANDED_ON`].
     pub(crate) fn start(arguments: &[&str], settings: &[(&str, &str)]) -> anyhow::Result<Self> {
         let mut child = Command::new(binary()?)
             .args(arguments)
@@ -42,6 +45,11 @@ impl Process {
             .env("CRIER_LIMITS__SERVICE_CALLS_PER_SECOND", "0")
             .env("CRIER_LIMITS__COMMUNITIES_PER_USER", "0")
             .envs(settings.iter().copied())
+            .envs(
+                HANDED_ON
+                    .iter()
+                    .filter_map(|name| Some((name, std::env::var_os(name)?))),
+            )
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .kill_on_drop(true)

@@ -43,7 +43,7 @@ fn passes(event: OutboxId, since: OutboxId) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use litemap::LiteMap;
 
     use proptest::prelude::*;
 
@@ -57,14 +57,14 @@ mod tests {
 
     /// User 7 is a member of community 45 since 900 and follows article 123 there since 1000.
     fn snapshot() -> Snapshot {
-        let articles = BTreeMap::from([(ArticleId::try_from(123).unwrap(), OutboxId(1000))]);
+        let articles = LiteMap::from_iter([(ArticleId::try_from(123).unwrap(), OutboxId(1000))]);
         let membership = Membership {
             since: OutboxId(900),
             articles,
         };
         Snapshot {
             not_before: 0,
-            communities: BTreeMap::from([(CommunityId::try_from(45).unwrap(), membership)]),
+            communities: LiteMap::from_iter([(CommunityId::try_from(45).unwrap(), membership)]),
         }
     }
 

@@ -1,7 +1,6 @@
 //! Everything one user may receive, as it stands on `user.<id>.subscriptions`.
 
-use std::collections::BTreeMap;
-
+use litemap::LiteMap;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{ArticleId, CommunityId, OutboxId};
@@ -10,12 +9,16 @@ use crate::ids::{ArticleId, CommunityId, OutboxId};
 pub const MAX_ENTRIES: usize = 20_000;
 
 /// A user's communities and subscriptions with their fences. Empty for someone who follows nothing.
+///
+/// A gateway holds one for each user it has, reads it often and replaces it whole: sorted lists take a third of the memory
+/// of trees there.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
     /// Tokens issued before this moment (Unix seconds) are refused; 0 for none.
     pub not_before: i64,
     /// The private and hidden communities the user is a member of.
-    pub communities: BTreeMap<CommunityId, Membership>,
+    #[serde(with = "object")]
+    pub communities: LiteMap<CommunityId, Membership>,
 }
 
 /// A user's place in one community.
@@ -24,7 +27,8 @@ pub struct Membership {
     /// The fence of the membership: only events with a greater outbox id count.
     pub since: OutboxId,
     /// The articles followed there, each with its subscription's fence.
-    pub articles: BTreeMap<ArticleId, OutboxId>,
+    #[serde(with = "object")]
+    pub articles: LiteMap<ArticleId, OutboxId>,
 }
 
 impl Snapshot {
@@ -67,6 +71,34 @@ impl Snapshot {
     }
 }
 
+/// A sorted list as a JSON object, an empty one too.
+mod object {
+    use std::collections::BTreeMap;
+
+    use litemap::LiteMap;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<K: Serialize, V: Serialize, S: Serializer>(
+        map: &LiteMap<K, V>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(map.iter())
+    }
+
+    /// By way of a tree: its entries come sorted, and fill a list of just their number.
+    pub(super) fn deserialize<'a, K, V, D>(deserializer: D) -> Result<LiteMap<K, V>, D::Error>
+    where
+        K: Deserialize<'a> + Ord,
+        V: Deserialize<'a>,
+        D: Deserializer<'a>,
+    {
+        let sorted = BTreeMap::deserialize(deserializer)?;
+        let mut list = Vec::with_capacity(sorted.len());
+        list.extend(sorted);
+        Ok(LiteMap::from_sorted_store_unchecked(list))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -77,6 +109,8 @@ mod tests {
         let snapshot = Snapshot::decode(text.as_bytes()).unwrap();
         assert_eq!(snapshot.encode(), text.as_bytes());
         assert_eq!(snapshot.entries(), 2);
+        let nothing = r#"{"not_before":0,"communities":{}}"#;
+        assert_eq!(Snapshot::default().encode(), nothing.as_bytes());
     }
 
     #[test]

@@ -11,7 +11,8 @@
 //!   from R + 1 on, and about none before.
 //! - **One rule.** Who gets an event is decided by [`crier_domain::receives`] alone; the index only
 //!   says whom to ask about.
-//! - **Cursors rise.** The ids on one connection strictly increase, and say what that client has seen.
+//! - **Cursors rise.** The ids on one connection increase, and say what that client has seen. Only a `reset` for events
+//!   that are gone repeats one: after it, nothing more has been seen.
 //!
 //! | module | is |
 //! |---|---|

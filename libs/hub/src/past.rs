@@ -65,12 +65,22 @@ impl From<&HubConfig> for PastLimits {
     }
 }
 
-/// All events of a community after one position up to another.
+/// All events of a community after one position up to another, or that the log has lost them.
 #[derive(Debug)]
 struct Page {
     upto: Seq,
+    is_lost: bool,
     events: VecDeque<Kept>,
     bytes: usize,
+}
+
+/// How far after a position a community is known.
+#[derive(Debug)]
+pub(crate) enum Known<'a> {
+    /// Up to here, and these events are there.
+    Events(Seq, Iter<'a, Kept>),
+    /// Up to here, and what was there the log has lost.
+    Lost(Seq),
 }
 
 impl Past {
@@ -169,21 +179,25 @@ impl Past {
         }
     }
 
-    /// How far after `at` everything in the community is known while the hub is at `position`, and the events
-    /// there. None: it must be read.
+    /// How far after `at` the community is known while the hub is at `position`. None: it must be read.
     pub(crate) fn known(
         &self,
         community: CommunityId,
         at: Seq,
         position: Seq,
-    ) -> Option<(Seq, Iter<'_, Kept>)> {
+    ) -> Option<Known<'_>> {
         let ring = self.rings.get(&community)?;
+        // A page has read, or knows to be lost, what the ring may hold without its content.
         let begun = self.pages.range((community, Seq::ZERO)..=(community, at));
         let mut covering = begun.rev().filter(|(_, page)| page.upto > at);
         if let Some((_, page)) = covering.next() {
-            return Some((page.upto, kept::after(&page.events, at)));
+            return Some(if page.is_lost {
+                Known::Lost(page.upto)
+            } else {
+                Known::Events(page.upto, kept::after(&page.events, at))
+            });
         }
-        (at >= ring.from).then(|| (position, kept::after(&ring.events, at)))
+        (at >= ring.from).then(|| Known::Events(position, kept::after(&ring.events, at)))
     }
 
     /// A connection that is at `at` needs what follows. Whether the reading must be begun.
@@ -242,10 +256,26 @@ impl Past {
         let bytes = events.iter().map(Kept::bytes).sum();
         let page = Page {
             upto,
+            is_lost: false,
             events,
             bytes,
         };
-        self.page_bytes += bytes;
+        self.keep_page(community, after, page);
+    }
+
+    /// The log has lost the community's events after `after` up to `upto`.
+    pub(crate) fn lost(&mut self, community: CommunityId, after: Seq, upto: Seq) {
+        let page = Page {
+            upto,
+            is_lost: true,
+            events: VecDeque::new(),
+            bytes: kept::OVERHEAD,
+        };
+        self.keep_page(community, after, page);
+    }
+
+    fn keep_page(&mut self, community: CommunityId, after: Seq, page: Page) {
+        self.page_bytes += page.bytes;
         if let Some(replaced) = self.pages.insert((community, after), page) {
             self.page_bytes -= replaced.bytes;
             self.page_order.retain(|key| *key != (community, after));

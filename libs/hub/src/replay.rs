@@ -10,7 +10,7 @@ use bytes::Bytes;
 use crier_domain::{CommunityId, Seq, Snapshot, UserId};
 
 use crate::config::HubConfig;
-use crate::past::{Due, Past};
+use crate::past::{Due, Known, Past};
 
 /// Events of one community that are looked at in one go.
 const AT_ONCE: usize = 128;
@@ -45,11 +45,22 @@ pub(crate) struct Replay {
     looked_at: (usize, usize),
 }
 
+/// How far a community's events are here to be read.
+#[derive(Debug)]
+enum Reach {
+    /// Up to here.
+    Known(Seq),
+    /// Not at all, for up to here the log has lost them.
+    Lost(Seq),
+}
+
 /// What comes next on a connection.
 #[derive(Debug)]
 pub(crate) enum Next {
     /// These communities must be read first.
     Unknown(Vec<CommunityId>),
+    /// The log has lost what these have next, up to there: the client must be told before anything else.
+    Lost(Vec<(CommunityId, Seq)>),
     /// All of these, in order, and then everything up to `upto` is done.
     Events { upto: Seq, events: Vec<Event> },
 }
@@ -146,7 +157,7 @@ impl Replay {
     }
 
     /// The community's events up to `upto` are not for this connection.
-    pub(crate) fn skip(&mut self, community: CommunityId, upto: Seq) {
+    fn skip(&mut self, community: CommunityId, upto: Seq) {
         let from = self.counts_from.entry(community).or_default();
         *from = upto.max(*from);
     }
@@ -160,21 +171,26 @@ impl Replay {
         position: Seq,
     ) -> Next {
         let mut upto = self.changes.front().map_or(position, |(seq, _)| *seq);
-        let mut unknown = Vec::new();
+        let (mut unknown, mut lost) = (Vec::new(), Vec::new());
         for community in snapshot.communities.keys() {
-            let reach = self.reach(*community, user, snapshot, past, position);
-            if reach <= self.at {
-                unknown.push(*community);
+            match self.reach(*community, user, snapshot, past, position) {
+                Reach::Known(reach) if reach > self.at => upto = upto.min(reach),
+                Reach::Known(_) => unknown.push(*community),
+                Reach::Lost(reach) => lost.push((*community, reach)),
             }
-            upto = upto.min(reach);
         }
         if !unknown.is_empty() {
             return Next::Unknown(unknown);
         }
+        if !lost.is_empty() {
+            return Next::Lost(lost);
+        }
         let mut events = Vec::new();
         for community in snapshot.communities.keys() {
-            let known = past.known(*community, self.from(*community), position);
-            let later = known.into_iter().flat_map(|(_, events)| events);
+            let from = self.from(*community);
+            let Some(Known::Events(_, later)) = past.known(*community, from, position) else {
+                continue;
+            };
             for kept in later.take_while(|kept| kept.seq <= upto) {
                 let frame = match kept.due(user, snapshot) {
                     Due::Frame(frame) => Some(frame.clone()),
@@ -199,26 +215,28 @@ impl Replay {
         snapshot: &Snapshot,
         past: &Past,
         position: Seq,
-    ) -> Seq {
+    ) -> Reach {
         let from = self.from(community);
         if from >= position {
-            return position.max(self.at.next());
+            return Reach::Known(position.max(self.at.next()));
         }
-        let Some((known, events)) = past.known(community, from, position) else {
-            return from;
+        let (known, events) = match past.known(community, from, position) {
+            Some(Known::Events(known, events)) => (known, events),
+            Some(Known::Lost(upto)) => return Reach::Lost(upto),
+            None => return Reach::Known(from),
         };
         for (count, kept) in events.enumerate() {
             if kept.seq > known {
                 break;
             }
             if kept.due(user, snapshot) == Due::Blank {
-                return Seq(kept.seq.0.saturating_sub(1));
+                return Reach::Known(Seq(kept.seq.0.saturating_sub(1)));
             }
             if count + 1 == AT_ONCE {
-                return kept.seq;
+                return Reach::Known(kept.seq);
             }
         }
-        known
+        Reach::Known(known)
     }
 
     /// Adds the frames of these events, and marks them and everything up to `upto` done, as far as the client
@@ -255,7 +273,19 @@ impl Replay {
         Ran::On
     }
 
-    fn wrote(&mut self, frame: &Bytes) {
+    /// The log has lost what these communities had next, up to there. Gives the id of the `reset` that says so: that of what
+    /// was told so far. With a later one a client that breaks off after it would miss what its other communities have up
+    /// to there; and it can't wait for its place, for the client may get to between without it, and go on at a gateway
+    /// that remembers the rest.
+    pub(crate) fn lose(&mut self, lost: &[(CommunityId, Seq)]) -> Seq {
+        for (community, upto) in lost {
+            self.skip(*community, *upto);
+        }
+        self.last_id = self.told();
+        self.last_id
+    }
+
+    pub(crate) fn wrote(&mut self, frame: &Bytes) {
         self.written.0 += 1;
         self.written.1 += frame.len();
         self.moved = true;

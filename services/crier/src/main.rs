@@ -7,6 +7,7 @@
 //! | `sync` | [`sync`]: an application's own data, sent to the API service |
 //! | `token` | [`token`] |
 
+mod allocator;
 mod config;
 mod embedded;
 mod services;

@@ -1,14 +1,13 @@
 //! Reading the past: one question at a time for a community, however many connections wait for it.
 
 use std::collections::VecDeque;
-use std::ops::Range;
 use std::time::Instant;
 
 use crier_domain::{CommunityId, Seq};
 
 use super::Hub;
 use crate::action::{Action, ConnectionId, PastAnswer, PastEvent, ReadId};
-use crate::frame::{self, ResetReason};
+use crate::frame::ResetReason;
 use crate::past::{Fetch, Kept, Reply, Verdict};
 use crate::replay::Replay;
 use crate::roster::Stream;
@@ -116,7 +115,11 @@ impl Hub {
                 self.past.reaches(community, from, at_event);
                 self.proceed(community, after, now);
             }
-            Verdict::Gone(upto) => self.gone_within(community, after..upto, now),
+            Verdict::Gone(upto) => {
+                self.stats.gone += 1;
+                self.past.lost(community, after, upto);
+                self.proceed(community, after, now);
+            }
             Verdict::Behind(horizon) => self.behind(community, horizon, now),
             Verdict::Ask { question, later } => {
                 let read = self.new_read();
@@ -150,34 +153,6 @@ impl Hub {
             self.wake(connection);
         }
         self.begin_recall(community, now);
-    }
-
-    /// The log holds none of the community's events from here to there, and there was one: who stands within must
-    /// fetch the community again, and goes on from the end.
-    fn gone_within(&mut self, community: CommunityId, within: Range<Seq>, now: Instant) {
-        self.stats.gone += 1;
-        for connection in self.past.end_waits(community, within.clone()) {
-            if self.needs(connection, community) {
-                self.tell_lost(connection, community, within.end);
-            }
-            self.wake(connection);
-        }
-        self.begin_recall(community, now);
-    }
-
-    /// The `reset` has the id of what was told so far. With a later one a client that breaks off after it would miss
-    /// what its other communities have up to there; and it can't wait for its place, for a client may get to between
-    /// without it, and go on at a gateway that remembers the rest.
-    fn tell_lost(&mut self, id: ConnectionId, community: CommunityId, upto: Seq) {
-        let connection = self.roster.connection_mut(id);
-        let Some(Stream::Replaying(replay)) = connection.map(|known| &mut known.stream) else {
-            return;
-        };
-        replay.skip(community, upto);
-        let told = replay.told();
-        let frame = frame::reset(self.seal(told), ResetReason::Lost, &[community]);
-        self.send(id, frame);
-        self.stats.resets += 1;
     }
 
     /// The log reaches back to the horizon only: whoever is not there yet must fetch again.

@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use crier_domain::Seq;
+use crier_domain::{Cursor, Seq};
 
 use super::Hub;
 use crate::action::{Action, ConnectionId};
@@ -64,6 +64,19 @@ impl Hub {
             match replay.next(user, snapshot, &self.past, position.seq) {
                 Next::Events { upto, events } => {
                     replay.tell(upto, events, &self.config, &mut frames)
+                }
+                Next::Lost(lost) => {
+                    let told = Cursor {
+                        epoch: position.epoch,
+                        seq: replay.lose(&lost),
+                    };
+                    let communities: Vec<_> = lost.iter().map(|(lost, _)| *lost).collect();
+                    let cursor = self.cursors.seal(told);
+                    let frame = frame::reset(cursor, ResetReason::Lost, &communities);
+                    replay.wrote(&frame);
+                    frames.push(frame);
+                    self.stats.resets += 1;
+                    Ran::On
                 }
                 Next::Unknown(_) if self.past.is_full() => Ran::Stalls,
                 Next::Unknown(communities) => {

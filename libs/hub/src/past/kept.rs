@@ -9,7 +9,7 @@ use crier_domain::log::EventHead;
 use crier_domain::{Seq, Snapshot, UserId, receives};
 
 /// What an event takes besides its frame: head, list entry, bookkeeping.
-const OVERHEAD: usize = 256;
+pub(super) const OVERHEAD: usize = 256;
 
 #[derive(Debug)]
 pub(crate) struct Kept {

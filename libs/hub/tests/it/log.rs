@@ -162,8 +162,8 @@ impl Log {
                 if let Some(membership) = rights.communities.get_mut(community).filter(|_| *all) {
                     membership
                         .articles
-                        .values_mut()
-                        .for_each(|since| *since = fence);
+                        .iter_mut()
+                        .for_each(|(_, since)| *since = fence);
                 }
             }
             Change::Withdraw(before) => rights.not_before = rights.not_before.max(*before),

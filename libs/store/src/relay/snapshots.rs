@@ -32,26 +32,32 @@ impl Reader {
             .iter()
             .map(|user| (*user, Snapshot::default()))
             .collect();
-        let mut followed = Vec::new();
+        let (mut memberships, mut followed) = (Vec::new(), Vec::new());
         for row in self.db.all(SNAPSHOTS, values![id_list(users)]).await? {
             let user: UserId = row.id("user_id")?;
             let number = row.number("number")?;
             let community: Option<CommunityId> = row.maybe_id("community_id")?;
             let article: Option<ArticleId> = row.maybe_id("article_id")?;
-            let snapshot = snapshots.entry(user).or_default();
             match (community, article) {
-                (None, _) => snapshot.not_before = number / 1000,
+                (None, _) => snapshots.entry(user).or_default().not_before = number / 1000,
                 (Some(community), None) => {
-                    let membership = Membership {
-                        since: OutboxId(number),
-                        articles: BTreeMap::new(),
-                    };
-                    snapshot.communities.insert(community, membership);
+                    memberships.push((user, community, OutboxId(number)));
                 }
                 (Some(community), Some(article)) => {
                     followed.push((user, community, article, OutboxId(number)));
                 }
             }
+        }
+        // In order, so that each goes to the end of a snapshot's list.
+        memberships.sort_unstable();
+        followed.sort_unstable();
+        for (user, community, since) in memberships {
+            let membership = Membership {
+                since,
+                ..Membership::default()
+            };
+            let snapshot = snapshots.entry(user).or_default();
+            snapshot.communities.insert(community, membership);
         }
         for (user, community, article, fence) in followed {
             let communities = snapshots.get_mut(&user).map(|user| &mut user.communities);

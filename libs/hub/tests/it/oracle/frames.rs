@@ -123,12 +123,15 @@ impl Check<'_> {
         assert_eq!(*communities, known(self.client.user, self.log, id.seq));
     }
 
-    /// Where such a reset stands an event is gone, or after it, which another user may have been meant by.
+    /// Where such a reset stands, or after it, an event of each of the communities is gone, which another user may have
+    /// been meant by.
     fn is_lost(&self, id: Cursor, communities: &[i64]) -> bool {
-        let mut gone = self.log.entries.iter().filter(|entry| entry.is_gone());
-        gone.any(|entry| {
-            let community = entry.event().map(|head| head.community.get());
-            entry.seq >= id.seq && community.is_some_and(|community| *communities == [community])
+        communities.iter().all(|community| {
+            let mut gone = self.log.entries.iter().filter(|entry| entry.is_gone());
+            gone.any(|entry| {
+                let event = entry.event();
+                entry.seq >= id.seq && event.is_some_and(|head| head.community.get() == *community)
+            })
         })
     }
 
@@ -179,14 +182,16 @@ impl Check<'_> {
                 communities,
                 reason,
             } => {
-                let community = [head.community.get()];
+                // One with an earlier id stands for all up to an event that is gone: more than that may be missing
+                // from the page that showed it.
                 let from_here = Cursor {
                     seq: next.seq,
                     ..*id
                 };
-                communities.contains(&community[0])
-                    && (id.seq >= next.seq
-                        || reason == "lost" && self.is_lost(from_here, &community))
+                let community = head.community.get();
+                let covers =
+                    id.seq >= next.seq || reason == "lost" && self.is_lost(from_here, &[community]);
+                covers && communities.contains(&community)
             }
             _ => false,
         })

@@ -274,7 +274,12 @@ fn a_blank_of_the_ring_is_filled_by_a_late_copy_or_read() {
          > past #4 stands @11
          stands #4 45
          > 1: reset @10 lost [45]
-         > 1: id @11"
+         > 1: id @11
+         connect 2 u7 @10
+         > 2: ready @10 [45]
+         > 2: reset @10 lost [45]
+         > 2: id @11
+         ? gone=1"
     ));
 }
 
@@ -345,8 +350,8 @@ fn nobody_gets_to_between_events_that_are_gone_without_a_reset() {
          page #7 45
          > past #8 stands @9
          stands #8 45
-         > 1: reset @7 lost [45]
          > past #9 page 45 @4
+         > 1: reset @7 lost [45]
          > 1: id @10
          page #9 45
          +30ms
@@ -357,6 +362,38 @@ fn nobody_gets_to_between_events_that_are_gone_without_a_reset() {
          > 2: reset @4 lost [45]
          > 2: event @6 y
          > 2: id @10",
+    );
+}
+
+#[test]
+fn one_reset_names_all_communities_of_which_something_is_gone() {
+    check(
+        "connect 1 u7 @2
+         > read #0 u7
+         found #0 u7 @1 45:1 46:1
+         > follow 45
+         > follow 46
+         > 1: ready @2 [45,46]
+         > past #1 newest 45
+         > past #2 newest 46
+         newest #1 @9
+         > past #3 page 45 @2
+         newest #2 @8
+         > past #4 page 46 @2
+         page #3 45
+         page #4 46
+         +30ms
+         > past #5 page 46 @2
+         > past #6 page 45 @2
+         page #5 46
+         > past #7 stands @8
+         page #6 45
+         > past #8 stands @9
+         stands #7 46
+         stands #8 45
+         > 1: reset @2 lost [45,46]
+         > 1: id @10
+         ? gone=2",
     );
 }
 

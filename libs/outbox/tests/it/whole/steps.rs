@@ -119,7 +119,10 @@ impl Change {
             Self::Again => {
                 if let Some(membership) = rights.communities.get_mut(&community) {
                     membership.since = fence;
-                    membership.articles.values_mut().for_each(|it| *it = fence);
+                    membership
+                        .articles
+                        .iter_mut()
+                        .for_each(|(_, it)| *it = fence);
                 }
             }
         }
