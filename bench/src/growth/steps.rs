@@ -18,11 +18,13 @@ const EVENTS: u32 = 2_000;
 /// In one call.
 const TOGETHER: u32 = 20;
 const PACE: Duration = Duration::from_millis(50);
+/// How long it is watched what a gateway takes with nothing to do.
+const WATCHED: Duration = Duration::from_secs(10);
 /// How long each rate of others' events is kept up.
 const KEPT: Duration = Duration::from_secs(10);
 const PADDING: usize = 200;
 
-/// What a gateway spent on each of so many.
+/// What a gateway spent on each of so many, beyond what it takes with nothing to do (heartbeats).
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Spent {
     pub(super) connected: usize,
@@ -88,8 +90,38 @@ async fn connected(count: usize) -> anyhow::Result<Stage> {
     Ok(stage)
 }
 
-fn each(time: Duration, count: u32) -> f64 {
-    time.as_secs_f64() * 1e6 / f64::from(count)
+/// What a gateway spends from now on.
+struct Watch {
+    pids: Vec<u32>,
+    begun: Instant,
+    before: Duration,
+    /// A second, with nothing to do.
+    idle: f64,
+}
+
+impl Watch {
+    async fn begin(crier: &Crier) -> anyhow::Result<Self> {
+        let pids = crier.gateway_pids();
+        let before = cpu(&pids)?.total();
+        tokio::time::sleep(WATCHED).await;
+        let after = cpu(&pids)?.total();
+        Ok(Self {
+            idle: after.saturating_sub(before).as_secs_f64() / WATCHED.as_secs_f64(),
+            before: after,
+            begun: Instant::now(),
+            pids,
+        })
+    }
+
+    fn spent(&self, connected: usize, count: u32) -> anyhow::Result<Spent> {
+        let all = cpu(&self.pids)?.total().saturating_sub(self.before);
+        let idle = self.idle * self.begun.elapsed().as_secs_f64();
+        Ok(Spent {
+            connected,
+            count,
+            cpu_us: (all.as_secs_f64() - idle) * 1e6 / f64::from(count),
+        })
+    }
 }
 
 /// Events for the same few users, with only them or many others connected.
@@ -97,8 +129,7 @@ pub(super) async fn audience(count: usize, _: &Arguments) -> anyhow::Result<Spen
     eprintln!("an event for {FEW} of {count}");
     let stage = connected(count).await?;
     let crier = stage.crier()?;
-    let pids = crier.gateway_pids();
-    let before = cpu(&pids)?.total();
+    let watch = Watch::begin(crier).await?;
     let users: Vec<usize> = (1..=FEW).collect();
     for _ in 0..EVENTS / TOGETHER {
         let begun = Instant::now();
@@ -107,13 +138,9 @@ pub(super) async fn audience(count: usize, _: &Arguments) -> anyhow::Result<Spen
     }
     crier.settled().await?;
     tokio::time::sleep(Duration::from_secs(1)).await;
-    let spent = cpu(&pids)?.total().saturating_sub(before);
+    let spent = watch.spent(count, EVENTS)?;
     stage.stop().await?;
-    Ok(Spent {
-        connected: count,
-        count: EVENTS,
-        cpu_us: each(spent, EVENTS),
-    })
+    Ok(spent)
 }
 
 /// Each of some connected users follows one more article, with only them or many others connected.
@@ -121,18 +148,12 @@ pub(super) async fn changes(count: usize, _: &Arguments) -> anyhow::Result<Spent
     eprintln!("{CHANGED} of {count} follow one more article");
     let stage = connected(count).await?;
     let crier = stage.crier()?;
-    let pids = crier.gateway_pids();
-    let before = cpu(&pids)?.total();
-    let count_changed = u32::try_from(CHANGED)?;
+    let watch = Watch::begin(crier).await?;
     crier.follow_one_more(CHANGED).await?;
     tokio::time::sleep(Duration::from_secs(1)).await;
-    let spent = cpu(&pids)?.total().saturating_sub(before);
+    let spent = watch.spent(count, u32::try_from(CHANGED)?)?;
     stage.stop().await?;
-    Ok(Spent {
-        connected: count,
-        count: count_changed,
-        cpu_us: each(spent, count_changed),
-    })
+    Ok(spent)
 }
 
 /// Three gateways, and events of a community whose members are on one of them.
