@@ -52,7 +52,11 @@ impl Stream {
         loop {
             let left = last.saturating_duration_since(tokio::time::Instant::now());
             let frame = self.sse.next_frame(left).await?;
-            if let Some(id) = &frame.id {
+            // A reset for what is gone may have the id that was told before it.
+            let is_reset = frame.event.as_deref() == Some("reset");
+            let new = frame.id.as_ref();
+            let new = new.filter(|id| !is_reset || self.ids.last() != Some(*id));
+            if let Some(id) = new {
                 assert!(!self.ids.contains(id), "an id came twice: {frame:?}");
                 self.ids.push(id.clone());
             }

@@ -36,7 +36,8 @@ pub(super) fn write(growth: &Growth, arguments: &Arguments) -> anyhow::Result<()
 fn section(growth: &Growth, arguments: &Arguments) -> String {
     let mut text = format!(
         "{SECTION}\n\n`make bench ARGS=growth`: Crier alone, by the readers and on the work of the section before \
-         ({}). Processor time is the gateway's\n\n",
+         ({}). Processor time is the gateway's, for an event or a change \
+         beyond what heartbeats take.\n\n",
         machine()
     );
     whole(&mut text, "connections", &growth.connections);

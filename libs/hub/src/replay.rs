@@ -222,8 +222,8 @@ impl Replay {
         }
         let (known, events) = match past.known(community, from, position) {
             Some(Known::Events(known, events)) => (known, events),
-            Some(Known::Lost(upto)) => return Reach::Lost(upto),
-            None => return Reach::Known(from),
+            Some(Known::Lost(upto)) if from == self.at => return Reach::Lost(upto),
+            Some(Known::Lost(_)) | None => return Reach::Known(from),
         };
         for (count, kept) in events.enumerate() {
             if kept.seq > known {
@@ -249,11 +249,9 @@ impl Replay {
         frames: &mut Vec<Bytes>,
     ) -> Ran {
         for event in events {
-            let size = event.frame.as_ref().map_or(0, Bytes::len);
-            let (messages, bytes) = self.written;
-            let is_full = messages >= config.replay_messages || bytes + size > config.replay_bytes;
-            if event.frame.is_some() && messages > 0 && is_full {
-                self.needs_room = true;
+            if let Some(frame) = &event.frame
+                && !self.has_room(frame, config)
+            {
                 return Ran::NeedsRoom;
             }
             self.looked_at.0 += 1;
@@ -273,19 +271,41 @@ impl Replay {
         Ran::On
     }
 
-    /// The log has lost what these communities had next, up to there. Gives the id of the `reset` that says so: that of what
+    /// Adds the `reset` which says that the log has lost what these communities had next, up to there. Its id is that of what
     /// was told so far. With a later one a client that breaks off after it would miss what its other communities have up
     /// to there; and it can't wait for its place, for the client may get to between without it, and go on at a gateway
     /// that remembers the rest.
-    pub(crate) fn lose(&mut self, lost: &[(CommunityId, Seq)]) -> Seq {
+    pub(crate) fn lose(
+        &mut self,
+        lost: &[(CommunityId, Seq)],
+        reset: Bytes,
+        config: &HubConfig,
+        frames: &mut Vec<Bytes>,
+    ) -> Ran {
+        // Those of its other communities are still needed.
+        self.pinned = Some(self.at);
+        if !self.has_room(&reset, config) {
+            return Ran::NeedsRoom;
+        }
         for (community, upto) in lost {
             self.skip(*community, *upto);
         }
         self.last_id = self.told();
-        self.last_id
+        self.wrote(&reset);
+        frames.push(reset);
+        Ran::On
     }
 
-    pub(crate) fn wrote(&mut self, frame: &Bytes) {
+    /// Whether the client has read enough of what it was given to be given this as well. If not, it is waited for.
+    fn has_room(&mut self, frame: &Bytes, config: &HubConfig) -> bool {
+        let (messages, bytes) = self.written;
+        let is_full =
+            messages >= config.replay_messages || bytes + frame.len() > config.replay_bytes;
+        self.needs_room = messages > 0 && is_full;
+        !self.needs_room
+    }
+
+    fn wrote(&mut self, frame: &Bytes) {
         self.written.0 += 1;
         self.written.1 += frame.len();
         self.moved = true;

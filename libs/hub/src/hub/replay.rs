@@ -68,15 +68,14 @@ impl Hub {
                 Next::Lost(lost) => {
                     let told = Cursor {
                         epoch: position.epoch,
-                        seq: replay.lose(&lost),
+                        seq: replay.told(),
                     };
                     let communities: Vec<_> = lost.iter().map(|(lost, _)| *lost).collect();
                     let cursor = self.cursors.seal(told);
-                    let frame = frame::reset(cursor, ResetReason::Lost, &communities);
-                    replay.wrote(&frame);
-                    frames.push(frame);
-                    self.stats.resets += 1;
-                    Ran::On
+                    let reset = frame::reset(cursor, ResetReason::Lost, &communities);
+                    let ran = replay.lose(&lost, reset, &self.config, &mut frames);
+                    self.stats.resets += u64::from(ran == Ran::On);
+                    ran
                 }
                 Next::Unknown(_) if self.past.is_full() => Ran::Stalls,
                 Next::Unknown(communities) => {
@@ -90,7 +89,7 @@ impl Hub {
         replay.waits = unknown.len();
         replay.moved |= ran == Ran::Stalls;
         let at = replay.at;
-        if !unknown.is_empty() {
+        if replay.pinned.is_some() {
             self.past.pin(at);
         }
         if let Some(pinned) = pinned {

@@ -176,25 +176,39 @@ impl Check<'_> {
         if later.any(|standing| !receives(user, standing, head, &entry.named)) {
             return true;
         }
-        frames.iter().any(|written| match &written.frame {
-            Frame::Reset {
-                id,
-                communities,
-                reason,
-            } => {
-                // One with an earlier id stands for all up to an event that is gone: more than that may be missing
-                // from the page that showed it.
-                let from_here = Cursor {
-                    seq: next.seq,
-                    ..*id
-                };
-                let community = head.community.get();
-                let covers =
-                    id.seq >= next.seq || reason == "lost" && self.is_lost(from_here, &[community]);
-                covers && communities.contains(&community)
-            }
-            _ => false,
-        })
+        let community = head.community.get();
+        frames
+            .iter()
+            .enumerate()
+            .any(|(at, written)| match &written.frame {
+                Frame::Reset {
+                    id,
+                    communities,
+                    reason,
+                } if communities.contains(&community) => {
+                    // One with an earlier id stands for all up to an event that is gone, for more than that may be missing
+                    // from the page that showed it; but for nothing beyond what is told next of the community.
+                    let from_here = Cursor {
+                        seq: next.seq,
+                        ..*id
+                    };
+                    let goes_on = frames[at..]
+                        .iter()
+                        .any(|later| self.is_of(later, community, next.seq));
+                    id.seq >= next.seq
+                        || reason == "lost" && !goes_on && self.is_lost(from_here, &[community])
+                }
+                _ => false,
+            })
+    }
+
+    /// Whether this is an event of the community from before a position.
+    fn is_of(&self, written: &Written, community: i64, before: Seq) -> bool {
+        let Frame::Event { id, .. } = &written.frame else {
+            return false;
+        };
+        let event = self.log.get(id.seq).event();
+        id.seq < before && event.is_some_and(|head| head.community.get() == community)
     }
 
     fn live(&self, frames: &[Written], mut expected: Ahead<'_>) {
