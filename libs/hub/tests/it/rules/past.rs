@@ -398,6 +398,43 @@ fn one_reset_names_all_communities_of_which_something_is_gone() {
 }
 
 #[test]
+fn what_is_gone_is_told_when_the_client_has_read_what_it_was_given() {
+    let config = HubConfig {
+        replay_messages: 1,
+        ..HubConfig::default()
+    };
+    check_with(
+        config,
+        "connect 1 u7 @2
+         > read #0 u7
+         found #0 u7 @1 45:1
+         > follow 45
+         > 1: ready @2 [45]
+         > past #1 newest 45
+         newest #1 @9
+         > past #2 page 45 @2
+         page #2 45 @3<2=x
+         > 1: event @3 x
+         > past #3 page 45 @3
+         page #3 45 @9<8=y
+         +30ms
+         > past #4 page 45 @3
+         page #4 45 @9<8=y
+         > past #5 stands @8
+         stands #5 45
+         > room 1
+         drained 1
+         > 1: reset @3 lost [45]
+         > past #6 page 45 @8
+         page #6 45 @9<8=y
+         > room 1
+         drained 1
+         > 1: event @9 y
+         > 1: id @10",
+    );
+}
+
+#[test]
 fn a_log_that_cannot_be_read_is_asked_again_until_another_gateway_may_do_better() {
     let config = HubConfig {
         page_backoff: Backoff {
