@@ -23,6 +23,9 @@ use apart::Place;
 pub use apart::refused as apart_refused;
 pub use cluster::NatsCluster;
 
+/// How long an answer of JetStream is waited for, far longer than one takes.
+const ASK_AGAIN: Duration = Duration::from_secs(4);
+
 /// What a nats-server is started with beyond the defaults.
 #[derive(Clone, Debug, Default)]
 pub struct NatsOptions {
@@ -221,12 +224,19 @@ impl NatsServer {
         names.len()
     }
 
-    /// What JetStream answers.
+    /// What JetStream answers. In a cluster nobody may: a question that comes while another server comes to lead the stream
+    /// is dropped, and what asks like this may be asked again.
     async fn jetstream(&self, call: &str, body: &Value) -> Value {
-        let answered = tokio::time::timeout(DEADLINE, jetstream(self.client, call, body)).await;
-        answered
-            .expect("an answer in time")
-            .expect("an answer of the server")
+        let asked = async {
+            loop {
+                let answer = jetstream(self.client, call, body);
+                if let Ok(answered) = tokio::time::timeout(ASK_AGAIN, answer).await {
+                    return answered.expect("an answer of the server");
+                }
+            }
+        };
+        let answered = tokio::time::timeout(DEADLINE, asked).await;
+        answered.expect("an answer in time")
     }
 
     async fn end(&self, signal: Signal) {
