@@ -6,7 +6,7 @@ WORKDIR /src
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
-    cargo build --release --locked -p crier && cp target/release/crier /crier
+    cargo build --release --locked -p crier --features jemalloc && cp target/release/crier /crier
 
 FROM debian:bookworm-slim
 RUN useradd --system --uid 10001 crier

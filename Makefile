@@ -45,7 +45,7 @@ bench: ## Measure, optimised (ARGS="…" for the benchmark)
 	@$(fetch) nats-server postgres
 # Other gateways, for the benchmark that stands beside them: this one alone, or all.
 	$(if $(filter-out peers,$(firstword $(ARGS))),,@python3 bench/peers/fetch.py)
-	cargo build --locked --release --package crier --package crier-bench
+	cargo build --locked --release --package crier --package crier-bench --features crier/jemalloc
 	@exec "$${CARGO_TARGET_DIR:-target}/release/crier-bench" $(ARGS)
 
 SEED ?= 1

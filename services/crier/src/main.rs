@@ -7,6 +7,7 @@
 //! | `sync` | [`sync`]: an application's own data, sent to the API service |
 //! | `token` | [`token`] |
 
+#[cfg(feature = "jemalloc")]
 mod allocator;
 mod config;
 mod embedded;
