@@ -10,8 +10,8 @@ pub const MAX_ENTRIES: usize = 20_000;
 
 /// A user's communities and subscriptions with their fences. Empty for someone who follows nothing.
 ///
-/// A gateway holds one for each user it has, reads it often and replaces it whole: sorted lists take a third of the memory
-/// of trees there.
+/// A gateway holds one for each user it has, reads it often and replaces it whole: sorted lists, for the least node of a
+/// tree has room for eleven entries.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
     /// Tokens issued before this moment (Unix seconds) are refused; 0 for none.

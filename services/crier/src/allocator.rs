@@ -1,7 +1,8 @@
 //! jemalloc, on huge pages (feature `jemalloc`, which the image and the benchmarks have).
 //!
 //! A delivery touches memory that nobody has touched since the last, some ten places for each stream, and on pages of 4 KiB
-//! the processor has to find out for each of them where it is. On pages of 2 MiB a delivery cost half (ADR 14).
+//! the processor has to find out for each of them where it is. ADR 14 has what other allocators and larger
+//! pages make of that.
 
 use tikv_jemallocator::Jemalloc;
 
