@@ -58,6 +58,8 @@ pub struct Hub {
     /// When pages are given up that nobody needs: others may come back from the same place in a moment.
     pages_due: Option<Instant>,
     timers: Timers,
+    /// All heartbeats are whole steps from here, so that those of many streams fall on the same moments.
+    first_heartbeat: Option<Instant>,
     next_read: ReadId,
     /// There is more to pass than was passed at once: since when.
     more: Option<Instant>,
@@ -85,6 +87,7 @@ impl Hub {
             pages_due: None,
             interest: Interest::default(),
             timers: Timers::default(),
+            first_heartbeat: None,
             next_read: ReadId(0),
             more: None,
             actions: VecDeque::new(),

@@ -17,6 +17,7 @@ use crier_service_kit::server::{BindError, Bound, SocketLimits};
 use prometheus_client::registry::Registry;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::config::{CorsConfig, GatewayConfig};
 use crate::feed::{Feed, READY_SPINE, StreamLimits};
@@ -202,12 +203,18 @@ impl Gateway {
         let stop_serving = CancellationToken::new();
         let served = bound.serve(router, stop_serving.clone(), LAST_BYTES);
         let drained = async {
+            // On a worker, which wakes the streams' tasks for less than the thread that waits for the whole program does.
+            let feed = AbortOnDropHandle::new(tokio::spawn(feed.run(shutdown.clone())));
             let deadline = async {
                 shutdown.cancelled().await;
                 tokio::time::sleep(drain_deadline).await;
             };
             tokio::select! {
-                () = feed.run(shutdown.clone()) => {}
+                ended = feed => {
+                    if let Some(panic) = ended.err().and_then(|error| error.try_into_panic().ok()) {
+                        std::panic::resume_unwind(panic);
+                    }
+                }
                 () = deadline => tracing::warn!("streams were left at the deadline"),
             }
             stop_serving.cancel();

@@ -1,6 +1,6 @@
 //! Taking a user's snapshot in, and the lives of connections: welcome, heartbeat, close.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use crier_domain::{CommunityId, Seq, Snapshot, UserId, sabotage};
@@ -14,6 +14,9 @@ use crate::replay::Replay;
 use crate::resume::{Resume, Start, start};
 use crate::roster::{Standing, Stream};
 use crate::timers::Timer;
+
+/// Moments at which there may be heartbeats, for each heartbeat's time.
+const HEARTBEAT_STEPS: u32 = 256;
 
 impl Hub {
     /// From the position on, `snapshot` says what the user may receive.
@@ -171,13 +174,26 @@ impl Hub {
                 self.stats.resumes_reset += 1;
             }
         }
-        let deadline = now + self.chance.about(self.config.heartbeat);
+        let deadline = self.next_heartbeat(now);
         if let Some(connection) = self.roster.connection_mut(id) {
             connection.stream = stream;
             let waited = std::mem::replace(&mut connection.deadline, deadline);
             self.timers.unset(waited, Timer::Connection(id));
             self.timers.set(deadline, Timer::Connection(id));
         }
+    }
+
+    /// When a stream gets its next heartbeat: about a heartbeat from now, give or take a fifth. Each moment costs the
+    /// gateway more than each stream does, so moments are few.
+    fn next_heartbeat(&mut self, now: Instant) -> Instant {
+        let about = self.config.heartbeat;
+        let step = (about / HEARTBEAT_STEPS).max(Duration::from_millis(1));
+        let most = about.mul_f64(1.2).saturating_sub(step);
+        let wanted = now + self.chance.between(about.mul_f64(0.8), most);
+        let first = *self.first_heartbeat.get_or_insert(now);
+        let beyond = wanted.saturating_duration_since(first).as_nanos() % step.as_nanos();
+        // Less than a step, which is some seconds at most.
+        wanted + step - Duration::from_nanos(u64::try_from(beyond).unwrap_or_default())
     }
 
     /// The communities in the snapshot of the user whose connection this is.
@@ -193,6 +209,7 @@ impl Hub {
 
     /// The connection's timer, which is no longer set, went off.
     pub(super) fn connection_due(&mut self, id: ConnectionId, now: Instant) {
+        let again = self.next_heartbeat(now);
         let Some((connection, position)) = self.roster.connection_mut(id).zip(self.position) else {
             return;
         };
@@ -211,8 +228,8 @@ impl Hub {
         };
         let moved = (*last_id < told).then_some(told);
         *last_id = told.max(*last_id);
-        connection.deadline = now + self.chance.about(self.config.heartbeat);
-        self.timers.set(connection.deadline, Timer::Connection(id));
+        connection.deadline = again;
+        self.timers.set(again, Timer::Connection(id));
         let frame = match moved {
             Some(seq) => frame::moved(self.seal(seq)),
             None => frame::heartbeat(),
