@@ -12,7 +12,7 @@ use crate::changes::Entry;
 use crate::index::{Index, Listener};
 use crate::replay::Replay;
 use crate::resume::Resume;
-use crate::users::Users;
+use crate::users::{Place, Users};
 
 /// One open stream.
 #[derive(Debug)]
@@ -135,8 +135,8 @@ impl Roster {
         let since = since.and_then(|snapshot| snapshot.since(community, article));
         let listener = since.zip(self.users.place(user));
         listener.is_some_and(|(since, place)| {
-            let listener = Listener { since, place };
-            self.index.enter((community, article), user, listener)
+            let listener = Listener { since, user };
+            self.index.enter((community, article), place, listener)
         })
     }
 
@@ -155,8 +155,8 @@ impl Roster {
     /// Whether anyone here could get an event with this head.
     pub(crate) fn could_concern(&self, head: &EventHead) -> bool {
         let concerned = self.index.concerned(head).into_iter().flatten();
-        concerned.into_iter().any(|(user, listener)| {
-            receives_since(*user, listener.since, head, Named::Anyone.list(user))
+        concerned.into_iter().any(|(_, Listener { since, user })| {
+            receives_since(*user, *since, head, Named::Anyone.list(user))
         })
     }
 
@@ -171,12 +171,11 @@ impl Roster {
         let Some(concerned) = self.index.concerned(head) else {
             return recipients;
         };
-        let users = &mut self.users;
-        let mut ask = |id: &UserId, listener: &Listener| {
-            if !receives_since(*id, listener.since, head, named.list(id)) {
+        let mut ask = |users: &mut Users, place: Place, Listener { since, user }: &Listener| {
+            if !receives_since(*user, *since, head, named.list(user)) {
                 return;
             }
-            let connections = users.at(listener.place).map(|user| &mut user.connections);
+            let connections = users.at(place).map(|user| &mut user.connections);
             for connection in connections.into_iter().flatten() {
                 if let Stream::Open { last_id } = &mut connection.stream {
                     *last_id = seq;
@@ -184,15 +183,24 @@ impl Roster {
                 }
             }
         };
+        let users = &mut self.users;
         match (named, head.audience) {
             // A handful of names in a community of a hundred thousand: ask about the names.
             (Named::These(named), AudienceTag::Users { .. }) => {
-                let here = named.iter().filter_map(|id| concerned.get_key_value(id));
-                here.for_each(|(id, listener)| ask(id, listener));
+                for id in named {
+                    let place = users.place(*id);
+                    if let Some((place, listener)) =
+                        place.and_then(|place| concerned.get_key_value(&place))
+                    {
+                        ask(users, *place, listener);
+                    }
+                }
             }
-            _ => concerned
-                .iter()
-                .for_each(|(id, listener)| ask(id, listener)),
+            _ => {
+                for (place, listener) in concerned {
+                    ask(users, *place, listener);
+                }
+            }
         }
         recipients
     }

@@ -8,8 +8,8 @@ use slab::Slab;
 use crate::roster::User;
 
 /// Where a user is kept, from the first connection to the last.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Place(u32);
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Place(pub(crate) u32);
 
 #[derive(Debug, Default)]
 pub(crate) struct Users {
@@ -51,8 +51,9 @@ impl Users {
             .insert(id, Place(u32::try_from(place).unwrap_or(u32::MAX)));
     }
 
-    pub(crate) fn remove(&mut self, id: UserId) -> Option<User> {
+    /// The user, and the place, which the next to come may have.
+    pub(crate) fn remove(&mut self, id: UserId) -> Option<(Place, User)> {
         let place = self.places.remove(&id)?;
-        self.kept.try_remove(place.0 as usize)
+        Some((place, self.kept.try_remove(place.0 as usize)?))
     }
 }

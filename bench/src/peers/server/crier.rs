@@ -2,6 +2,7 @@
 //! user of its own, in five communities, with three subscriptions.
 
 use std::fmt::Write as _;
+use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -232,9 +233,15 @@ impl World {
         Ok(lines)
     }
 
+    /// Users come in no order, as they do in life; but apart, the order says which gateway each comes to.
     fn heads(self, signer: &Signer) -> anyhow::Result<Vec<String>> {
         let mut heads = Vec::with_capacity(self.readers);
-        for user in 1..=self.readers {
+        let mut users: Vec<usize> = (1..=self.readers).collect();
+        if !self.apart {
+            let hasher = BuildHasherDefault::<DefaultHasher>::new();
+            users.sort_by_cached_key(|user| hasher.hash_one(user));
+        }
+        for user in users {
             let token = signer.sign_user(i64::try_from(user)?, "reader", TTL);
             let token = token.context("a token")?;
             heads.push(format!(

@@ -14,6 +14,7 @@ use crate::replay::Replay;
 use crate::resume::{Resume, Start, start};
 use crate::roster::{Standing, Stream};
 use crate::timers::Timer;
+use crate::users::Place;
 
 /// Moments at which there may be heartbeats, for each heartbeat's time.
 const HEARTBEAT_STEPS: u32 = 256;
@@ -36,10 +37,13 @@ impl Hub {
             self.timers.unset(lookup.again, Timer::Lookup(user));
         }
         known.standing = Standing::Applied(snapshot);
+        // First: who doesn't keep up with what is told is forgotten, by the new snapshot.
+        if let Some(place) = self.roster.users.place(user) {
+            self.reindex((user, place), &changes, now);
+        }
         if !changes.is_empty() {
             self.tell_changes(user, &changes, now);
         }
-        self.reindex(user, &changes, now);
         self.welcome(user, now);
     }
 
@@ -81,9 +85,9 @@ impl Hub {
         }
     }
 
-    fn reindex(&mut self, user: UserId, changes: &Changes, now: Instant) {
+    fn reindex(&mut self, (user, place): (UserId, Place), changes: &Changes, now: Instant) {
         for entry in &changes.went {
-            if self.roster.index.leave(*entry, user) {
+            if self.roster.index.leave(*entry, place) {
                 let until = now + self.config.linger;
                 self.interest.release(entry.0, until);
                 self.timers.set(until, Timer::Interest(entry.0));
@@ -313,18 +317,21 @@ impl Hub {
     }
 
     fn forget_user(&mut self, user: UserId, now: Instant) {
-        match self.roster.users.remove(user).map(|known| known.standing) {
-            Some(Standing::Looking(lookup)) => {
+        let Some((place, known)) = self.roster.users.remove(user) else {
+            return;
+        };
+        match known.standing {
+            Standing::Looking(lookup) => {
                 self.timers.unset(lookup.again, Timer::Lookup(user));
             }
-            Some(Standing::Arriving { seq, .. }) => {
+            Standing::Arriving { seq, .. } => {
                 self.arriving.remove(&(seq, user));
             }
-            Some(Standing::Applied(snapshot)) => {
+            // Out of the index before anyone else has the place.
+            Standing::Applied(snapshot) => {
                 let all = Changes::between(&snapshot, &Snapshot::default());
-                self.reindex(user, &all, now);
+                self.reindex((user, place), &all, now);
             }
-            None => {}
         }
     }
 }

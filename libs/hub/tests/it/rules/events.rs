@@ -174,8 +174,8 @@ fn what_becomes_needed_by_a_snapshot_passed_is_fetched_then() {
          event @13 46 members
          event @14 45 members
          is @11 45:9
-         > 1: +45
          > follow 45
+         > 1: +45
          > fetch @12
          > fetch @14
          payload @14 c

@@ -1,6 +1,8 @@
 //! What a user may receive: how it is found, where it counts, what is told and followed.
 
-use crate::script::check;
+use crier_hub::HubConfig;
+
+use crate::script::{check, check_with};
 
 #[test]
 fn a_snapshot_counts_from_its_place_on() {
@@ -37,6 +39,7 @@ fn entries_go_from_the_inside_out_and_come_from_the_outside_in() {
          snapshot @11 u7
          > fetch @11
          is @11 45:20[1:21] 46:9[3:22] 47:9[4:10]
+         > follow 47
          > 1: -46/3
          > 1: -45/2
          > 1: -45/1
@@ -46,7 +49,6 @@ fn entries_go_from_the_inside_out_and_come_from_the_outside_in() {
          > 1: +46/3
          > 1: +47
          > 1: +47/4
-         > follow 47
          snapshot @12 u7
          > fetch @12
          is @12 45:20[1:21] 46:9[3:22] 47:9[4:10]
@@ -298,4 +300,46 @@ fn a_snapshot_that_is_gone_ends_the_streams_for_nothing_is_known_until_the_next(
              ? position=12"
         ));
     }
+}
+
+#[test]
+fn whoever_cannot_keep_up_with_changes_leaves_nothing_to_the_next_in_the_same_place() {
+    let config = HubConfig {
+        replay_bytes: 1,
+        ..HubConfig::default()
+    };
+    check_with(
+        config,
+        "connect 1 u7 at @8
+         > read #0 u7
+         found #0 u7 @5 45:9 46:9
+         > follow 45
+         > follow 46
+         > 1: ready @8 [45,46]
+         > past #1 newest 45
+         > past #2 newest 46
+         snapshot @11 u7
+         > fetch @11
+         is @11 45:9 46:9 47:11
+         > follow 47
+         snapshot @12 u7
+         > fetch @12
+         is @12 47:11
+         > 1: bye slow
+         connect 2 u8
+         > read #3 u8
+         found #3 u8 @5
+         > 2: ready @12 []
+         event @13 45 members
+         event @14 46 members
+         event @15 47 members
+         payload @13 x
+         payload @14 y
+         payload @15 z
+         +6s
+         > unfollow 45
+         > unfollow 46
+         > unfollow 47
+         ? interests=0",
+    );
 }

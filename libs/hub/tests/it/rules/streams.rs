@@ -40,8 +40,8 @@ fn tokens_from_before_the_moment_are_turned_away_and_only_they() {
          > fetch @11
          is @11 nb=101 45:9 46:9
          > 2: bye disconnected
-         > 4: +46
          > follow 46
+         > 4: +46
          snapshot @12 u7
          > fetch @12
          is @12 nb=200 45:9 46:9
