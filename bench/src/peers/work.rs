@@ -19,6 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// One event a second: each has gone out long before the next comes.
 const LOW: Duration = Duration::from_secs(1);
 const BURSTS: u32 = 5;
+/// For an allocator that gives back what is free: jemalloc takes ten seconds.
+const GIVEN_BACK: Duration = Duration::from_secs(15);
 /// Bytes of a large event, three times.
 const LARGE: usize = 64 * 1024;
 const LARGE_EVENTS: u32 = 3;
@@ -98,7 +100,7 @@ pub(crate) async fn measure(server: Server, arguments: &Arguments) -> anyhow::Re
     let mut stage = Stage::new(server)?;
     let settle = Duration::from_secs(arguments.settle);
     let count = arguments.connections;
-    stage.warm_up(settle).await?;
+    stage.warm_up().await?;
     let resident_before = stage.resident()?;
     let kernel_before = usage::kernel()?;
 
@@ -129,7 +131,7 @@ pub(crate) async fn measure(server: Server, arguments: &Arguments) -> anyhow::Re
     let large = stage.deliver(open, LARGE_EVENTS, 1, LARGE, rest).await?;
     let resident_after_load = stage.resident()?;
     stage.readers.leave(0).await?;
-    tokio::time::sleep(settle).await;
+    tokio::time::sleep(GIVEN_BACK).await;
     let resident_after_leaving = stage.resident()?;
     stage.server.stop().await?;
     Ok(Figures {
@@ -189,7 +191,7 @@ impl Stage {
     }
 
     /// Streams that come, get something, and go again.
-    async fn warm_up(&mut self, settle: Duration) -> anyhow::Result<()> {
+    async fn warm_up(&mut self) -> anyhow::Result<()> {
         let connected = self.connect(WARM_UP).await?;
         for _ in 0..3 {
             self.publish(1, 100).await?;
@@ -197,7 +199,7 @@ impl Stage {
         }
         self.readers.leave(0).await?;
         self.publish(1, 100).await?;
-        tokio::time::sleep(settle / 2).await;
+        tokio::time::sleep(GIVEN_BACK).await;
         Ok(())
     }
 
