@@ -54,7 +54,7 @@ pub(crate) struct Arguments {
     /// These alone: floor, nchan, mercure, centrifugo, crier.
     #[arg(long, value_delimiter = ',')]
     pub(crate) only: Vec<String>,
-    /// Seconds that memory has to settle, and to be given back.
+    /// Seconds that memory has to settle.
     #[arg(long, default_value_t = 10)]
     pub(crate) settle: u64,
     /// Writes the figures, plots and the section of BENCHMARKS.md into this folder.

@@ -1,5 +1,5 @@
 //! Whom an event may concern: per community the connected users who are in it, per article those who
-//! follow it, with what decides about each: since when events count for the user, and where the user is found. So an event
+//! follow it, by where they are kept, with what decides about each: since when events count for the user. So an event
 //! costs what its audience costs, and asks for nobody's snapshot. Who gets the event is [`crier_domain::receives_since`]'s
 //! to say.
 
@@ -20,8 +20,8 @@ struct Concerned {
     articles: BTreeMap<ArticleId, Audience>,
 }
 
-/// Connected users, in the order of their places and so about as they came. What each delivery touches lies in memory as its
-/// user came, the kernel's sockets too, and takes a fifth less in that order than in any other.
+/// Connected users, in the order of their places: as they came, until some have left and others have their places. What each
+/// delivery touches lies in memory in about that order, the kernel's sockets too, and a processor fetches ahead what lies in a row.
 pub(crate) type Audience = BTreeMap<Place, Listener>;
 
 /// What the index knows of a user.

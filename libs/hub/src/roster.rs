@@ -39,6 +39,7 @@ pub(crate) enum Stream {
 /// Someone with at least one connection.
 #[derive(Debug)]
 pub(crate) struct User {
+    pub(crate) id: UserId,
     /// Most have one, which is kept with them.
     pub(crate) connections: SmallVec<[Connection; 1]>,
     pub(crate) standing: Standing,
@@ -175,7 +176,10 @@ impl Roster {
             if !receives_since(*user, *since, head, named.list(user)) {
                 return;
             }
-            let connections = users.at(place).map(|user| &mut user.connections);
+            // The index forgets who leaves before another has the place. Whatever becomes of that, nobody gets what is another's.
+            let known = users.at(place).filter(|known| known.id == *user);
+            debug_assert!(known.is_some(), "the index knows who has left: {user}");
+            let connections = known.map(|known| &mut known.connections);
             for connection in connections.into_iter().flatten() {
                 if let Stream::Open { last_id } = &mut connection.stream {
                     *last_id = seq;

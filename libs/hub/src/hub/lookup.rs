@@ -49,6 +49,7 @@ impl Hub {
             again: now,
         };
         let known = User {
+            id: user,
             connections: smallvec![connection],
             standing: Standing::Looking(lookup),
         };

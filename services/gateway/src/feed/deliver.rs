@@ -73,12 +73,12 @@ impl Turn {
     pub(super) fn hand_out(&mut self) {
         if self.due.len() <= WRITTEN_HERE {
             Due::write_all(self.due.drain(..));
-        } else {
-            while !self.due.is_empty() {
-                let rest = self.due.len().saturating_sub(WRITTEN_AT_ONCE);
-                let part = self.due.split_off(rest);
-                tokio::spawn(async move { Due::write_all(part) });
-            }
+        }
+        while !self.due.is_empty() {
+            let rest = self.due.len().saturating_sub(WRITTEN_AT_ONCE);
+            let part = self.due.split_off(rest);
+            tokio::spawn(async move { Due::write_all(part) });
+            self.handed_on = true;
         }
     }
 }
