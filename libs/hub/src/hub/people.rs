@@ -196,7 +196,7 @@ impl Hub {
         let wanted = now + self.chance.between(about.mul_f64(0.8), most);
         let first = *self.first_heartbeat.get_or_insert(now);
         let beyond = wanted.saturating_duration_since(first).as_nanos() % step.as_nanos();
-        // Less than a step, which is some seconds at most.
+        // Less than a step, whose nanoseconds fit for centuries.
         wanted + step - Duration::from_nanos(u64::try_from(beyond).unwrap_or_default())
     }
 
