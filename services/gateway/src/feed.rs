@@ -77,8 +77,6 @@ struct Turn {
     streams: Streams,
     /// Streams with frames to be written, each once.
     due: Vec<Due>,
-    /// Tasks have been spawned in this turn that write.
-    handed_on: bool,
     drain: Option<Drain>,
     spine: mpsc::Receiver<SpineEvent>,
     _spine_task: SpineTask,
@@ -102,7 +100,6 @@ impl Feed {
             reads: Reads::new(self.bus.clone()),
             streams: Streams::new(self.limits),
             due: Vec::new(),
-            handed_on: false,
             feed: self,
             watch: Watch::default(),
             drain: None,
@@ -141,9 +138,8 @@ impl Feed {
             }
             turn.act();
             turn.hand_out();
-            if std::mem::take(&mut turn.handed_on) || turn.feed.hub.has_more() {
-                // The task spawned last can't be taken by another worker: it runs once this one waits. And in a burst the
-                // sockets take what they have before the rest is handed out.
+            if turn.feed.hub.has_more() {
+                // In a burst the sockets take what they have before the rest is handed out.
                 tokio::task::yield_now().await;
             }
             if turn.is_drained() {
