@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use crier_domain::log::{AudienceTag, EventHead};
 use crier_domain::{ArticleId, CommunityId, OutboxId, UserId};
 
+use crate::audience::Audience;
 use crate::changes::Entry;
 use crate::users::Place;
 
@@ -19,10 +20,6 @@ struct Concerned {
     members: Audience,
     articles: BTreeMap<ArticleId, Audience>,
 }
-
-/// Connected users, in the order of their places: as they came, until some have left and others have their places. What each
-/// delivery touches lies in memory in about that order, the kernel's sockets too, and a processor fetches ahead what lies in a row.
-pub(crate) type Audience = BTreeMap<Place, Listener>;
 
 /// What the index knows of a user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +41,7 @@ impl Index {
         let concerned = self.0.entry(community).or_default();
         let Some(article) = article else {
             let first = concerned.members.is_empty();
-            return concerned.members.insert(place, listener).is_none() && first;
+            return concerned.members.insert(place, listener) && first;
         };
         let followers = concerned.articles.entry(article).or_default();
         followers.insert(place, listener);
@@ -57,10 +54,10 @@ impl Index {
             return false;
         };
         let was_last = match article {
-            None => concerned.members.remove(&place).is_some() && concerned.members.is_empty(),
+            None => concerned.members.remove(place) && concerned.members.is_empty(),
             Some(article) => {
                 if let Some(followers) = concerned.articles.get_mut(&article) {
-                    followers.remove(&place);
+                    followers.remove(place);
                     if followers.is_empty() {
                         concerned.articles.remove(&article);
                     }

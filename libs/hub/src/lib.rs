@@ -28,6 +28,7 @@
 //! | `timers`, `chance` | deadlines, and the seeded dice for jitter |
 
 mod action;
+mod audience;
 mod chance;
 mod changes;
 mod config;

@@ -8,6 +8,7 @@ use crier_domain::{CommunityId, Seq, Snapshot, UserId, receives_since};
 use smallvec::SmallVec;
 
 use crate::action::{ConnectionId, ReadId};
+use crate::audience::Audience;
 use crate::changes::Entry;
 use crate::index::{Index, Listener};
 use crate::replay::Replay;
@@ -33,7 +34,11 @@ pub(crate) enum Stream {
     /// `ready` was sent; what the client missed is being told.
     Replaying(Box<Replay>),
     /// `ready` was sent, and the last id with it or since was this.
-    Open { last_id: Seq },
+    Open {
+        last_id: Seq,
+        /// When there was last an event for it: from then on it needs no heartbeat for a heartbeat's time.
+        event_at: Option<Instant>,
+    },
 }
 
 /// Someone with at least one connection.
@@ -78,6 +83,15 @@ pub(crate) enum Named<'a> {
     Anyone,
 }
 
+impl Stream {
+    pub(crate) fn event_at(&self) -> Option<Instant> {
+        match self {
+            Self::Open { event_at, .. } => *event_at,
+            Self::Waiting(_) | Self::Replaying(_) => None,
+        }
+    }
+}
+
 impl User {
     pub(crate) fn snapshot(&self) -> Option<&Snapshot> {
         match &self.standing {
@@ -117,14 +131,20 @@ impl<'a> Named<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct Roster {
     pub(crate) users: Users,
-    /// Whose a connection is.
-    pub(crate) connections: HashMap<ConnectionId, UserId>,
+    /// Where the user is whose a connection is.
+    pub(crate) connections: HashMap<ConnectionId, Place>,
     pub(crate) index: Index,
 }
 
 impl Roster {
+    /// Whose the connection is.
+    pub(crate) fn user_of(&self, id: ConnectionId) -> Option<UserId> {
+        let place = self.connections.get(&id)?;
+        self.users.at(*place).map(|user| user.id)
+    }
+
     pub(crate) fn connection_mut(&mut self, id: ConnectionId) -> Option<&mut Connection> {
-        let user = self.users.get_mut(*self.connections.get(&id)?)?;
+        let user = self.users.at_mut(*self.connections.get(&id)?)?;
         user.connections
             .iter_mut()
             .find(|connection| connection.id == id)
@@ -155,10 +175,12 @@ impl Roster {
 
     /// Whether anyone here could get an event with this head.
     pub(crate) fn could_concern(&self, head: &EventHead) -> bool {
-        let concerned = self.index.concerned(head).into_iter().flatten();
-        concerned.into_iter().any(|(_, Listener { since, user })| {
-            receives_since(*user, *since, head, Named::Anyone.list(user))
-        })
+        let concerned = self.index.concerned(head).into_iter();
+        concerned
+            .flat_map(Audience::iter)
+            .any(|(_, Listener { since, user })| {
+                receives_since(*user, *since, head, Named::Anyone.list(user))
+            })
     }
 
     /// The connections that get the event at `seq`, which is noted as their last id.
@@ -167,6 +189,7 @@ impl Roster {
         head: &EventHead,
         named: Named<'_>,
         seq: Seq,
+        now: Instant,
     ) -> Vec<ConnectionId> {
         let mut recipients = Vec::new();
         let Some(concerned) = self.index.concerned(head) else {
@@ -177,12 +200,13 @@ impl Roster {
                 return;
             }
             // The index forgets who leaves before another has the place. Whatever becomes of that, nobody gets what is another's.
-            let known = users.at(place).filter(|known| known.id == *user);
+            let known = users.at_mut(place).filter(|known| known.id == *user);
             debug_assert!(known.is_some(), "the index knows who has left: {user}");
             let connections = known.map(|known| &mut known.connections);
             for connection in connections.into_iter().flatten() {
-                if let Stream::Open { last_id } = &mut connection.stream {
+                if let Stream::Open { last_id, event_at } = &mut connection.stream {
                     *last_id = seq;
+                    *event_at = Some(now);
                     recipients.push(connection.id);
                 }
             }
@@ -193,15 +217,14 @@ impl Roster {
             (Named::These(named), AudienceTag::Users { .. }) => {
                 for id in named {
                     let place = users.place(*id);
-                    if let Some((place, listener)) =
-                        place.and_then(|place| concerned.get_key_value(&place))
-                    {
-                        ask(users, *place, listener);
+                    let listener = place.and_then(|place| concerned.get(place));
+                    if let Some((place, listener)) = place.zip(listener) {
+                        ask(users, place, listener);
                     }
                 }
             }
             _ => {
-                for (place, listener) in concerned {
+                for (place, listener) in concerned.iter() {
                     ask(users, *place, listener);
                 }
             }

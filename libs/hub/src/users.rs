@@ -31,24 +31,28 @@ impl Users {
         self.places.get(&id).copied()
     }
 
-    pub(crate) fn at(&mut self, place: Place) -> Option<&mut User> {
+    pub(crate) fn at(&self, place: Place) -> Option<&User> {
+        self.kept.get(place.0 as usize)
+    }
+
+    pub(crate) fn at_mut(&mut self, place: Place) -> Option<&mut User> {
         self.kept.get_mut(place.0 as usize)
     }
 
     pub(crate) fn get(&self, id: UserId) -> Option<&User> {
-        self.kept.get(self.place(id)?.0 as usize)
-    }
-
-    pub(crate) fn get_mut(&mut self, id: UserId) -> Option<&mut User> {
         self.at(self.place(id)?)
     }
 
+    pub(crate) fn get_mut(&mut self, id: UserId) -> Option<&mut User> {
+        self.at_mut(self.place(id)?)
+    }
+
     /// A user who is not here yet.
-    pub(crate) fn insert(&mut self, id: UserId, user: User) {
+    pub(crate) fn insert(&mut self, id: UserId, user: User) -> Place {
         // Nobody has four billion streams open.
-        let place = self.kept.insert(user);
-        self.places
-            .insert(id, Place(u32::try_from(place).unwrap_or(u32::MAX)));
+        let place = u32::try_from(self.kept.insert(user)).unwrap_or(u32::MAX);
+        self.places.insert(id, Place(place));
+        Place(place)
     }
 
     /// The user, and the place, which the next to come may have.

@@ -98,7 +98,7 @@ impl Hub {
                 break;
             }
             self.ahead.remove(&(seq, id));
-            if let Some(user) = self.roster.connections.get(&id).copied() {
+            if let Some(user) = self.roster.user_of(id) {
                 self.welcome(user, now);
             }
         }

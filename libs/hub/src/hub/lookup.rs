@@ -33,9 +33,11 @@ impl Hub {
             stream: Stream::Waiting(resume),
         };
         self.timers.set(deadline, Timer::Connection(id));
-        self.roster.connections.insert(id, user);
-        if let Some(known) = self.roster.users.get_mut(user) {
+        if let Some(place) = self.roster.users.place(user)
+            && let Some(known) = self.roster.users.at_mut(place)
+        {
             known.connections.push(connection);
+            self.roster.connections.insert(id, place);
             if let Some(not_before) = known.not_before() {
                 self.disconnect_older(user, not_before, now);
                 self.welcome(user, now);
@@ -53,7 +55,8 @@ impl Hub {
             connections: smallvec![connection],
             standing: Standing::Looking(lookup),
         };
-        self.roster.users.insert(user, known);
+        let place = self.roster.users.insert(user, known);
+        self.roster.connections.insert(id, place);
         self.look_up(user, now);
     }
 

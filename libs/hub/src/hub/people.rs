@@ -160,6 +160,7 @@ impl Hub {
         self.send(id, frame);
         let mut stream = Stream::Open {
             last_id: position.seq,
+            event_at: None,
         };
         match start {
             Start::Here | Start::Ahead(_) => {}
@@ -202,8 +203,8 @@ impl Hub {
 
     /// The communities in the snapshot of the user whose connection this is.
     pub(super) fn communities_of(&self, id: ConnectionId) -> Option<Vec<CommunityId>> {
-        let user = self.roster.connections.get(&id)?;
-        let snapshot = self.roster.users.get(*user)?.snapshot()?;
+        let place = self.roster.connections.get(&id)?;
+        let snapshot = self.roster.users.at(*place)?.snapshot()?;
         Some(snapshot.communities.keys().copied().collect())
     }
 
@@ -211,14 +212,23 @@ impl Hub {
         self.actions.push_back(Action::Send { connection, frame });
     }
 
-    /// The connection's timer, which is no longer set, went off.
+    /// The connection's timer, which is no longer set, went off. Events since it was set put the heartbeat off.
     pub(super) fn connection_due(&mut self, id: ConnectionId, now: Instant) {
-        let again = self.next_heartbeat(now);
+        let known = self.roster.connection_mut(id);
+        let event_at = known.and_then(|connection| connection.stream.event_at());
+        let later = event_at.map(|at| self.next_heartbeat(at));
+        let later = later.filter(|later| *later > now);
+        let again = later.unwrap_or_else(|| self.next_heartbeat(now));
         let Some((connection, position)) = self.roster.connection_mut(id).zip(self.position) else {
             return;
         };
+        connection.deadline = again;
+        self.timers.set(again, Timer::Connection(id));
+        if later.is_some() {
+            return;
+        }
         let (last_id, told) = match &mut connection.stream {
-            Stream::Open { last_id } => (last_id, position.seq),
+            Stream::Open { last_id, .. } => (last_id, position.seq),
             // What it waits for has not come for a whole heartbeat: another gateway may do better.
             Stream::Replaying(replay) if replay.waits == 0 || replay.moved => {
                 replay.moved = false;
@@ -232,8 +242,6 @@ impl Hub {
         };
         let moved = (*last_id < told).then_some(told);
         *last_id = told.max(*last_id);
-        connection.deadline = again;
-        self.timers.set(again, Timer::Connection(id));
         let frame = match moved {
             Some(seq) => frame::moved(self.seal(seq)),
             None => frame::heartbeat(),
@@ -288,12 +296,13 @@ impl Hub {
 
     /// Forgets a connection, and with its last one the user. Whether it was known.
     pub(super) fn remove(&mut self, id: ConnectionId, now: Instant) -> bool {
-        let Some(user) = self.roster.connections.remove(&id) else {
+        let Some(place) = self.roster.connections.remove(&id) else {
             return false;
         };
-        let Some(known) = self.roster.users.get_mut(user) else {
+        let Some(known) = self.roster.users.at_mut(place) else {
             return false;
         };
+        let user = known.id;
         let at = known
             .connections
             .iter()

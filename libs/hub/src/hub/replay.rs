@@ -38,11 +38,12 @@ impl Hub {
     }
 
     fn run_replay(&mut self, id: ConnectionId, now: Instant) -> Ran {
-        let user = self.roster.connections.get(&id).copied();
-        let known = user.and_then(|user| Some((user, self.roster.users.get_mut(user)?)));
-        let Some(((user, known), position)) = known.zip(self.position) else {
+        let place = self.roster.connections.get(&id).copied();
+        let known = place.and_then(|place| self.roster.users.at_mut(place));
+        let Some((known, position)) = known.zip(self.position) else {
             return Ran::Waits;
         };
+        let user = known.id;
         let Standing::Applied(snapshot) = &known.standing else {
             return Ran::Waits;
         };
@@ -142,7 +143,10 @@ impl Hub {
     fn take_replay(&mut self, id: ConnectionId) -> Option<(Box<Replay>, Seq)> {
         let position = self.position?.seq;
         let connection = self.roster.connection_mut(id)?;
-        let open = Stream::Open { last_id: position };
+        let open = Stream::Open {
+            last_id: position,
+            event_at: None,
+        };
         match std::mem::replace(&mut connection.stream, open) {
             Stream::Replaying(replay) => {
                 self.replays = self.replays.saturating_sub(1);

@@ -40,7 +40,9 @@ impl Hub {
             match entry.head {
                 Head::Mark => {}
                 Head::Snapshot(user) => self.pass_snapshot(user, entry.seq, &entry.payload, now),
-                Head::Event(head) => self.pass_event(head, entry.seq, &entry.payload, entry.met),
+                Head::Event(head) => {
+                    self.pass_event(head, entry.seq, &entry.payload, (entry.met, now));
+                }
             }
         }
         self.welcome_reached(now);
@@ -135,7 +137,13 @@ impl Hub {
         }
     }
 
-    fn pass_event(&mut self, head: EventHead, seq: Seq, payload: &Payload, met: Instant) {
+    fn pass_event(
+        &mut self,
+        head: EventHead,
+        seq: Seq,
+        payload: &Payload,
+        (met, now): (Instant, Instant),
+    ) {
         let head = Arc::new(head);
         let content = match payload {
             _ if head.reset => self.lost(head.community, seq),
@@ -149,7 +157,7 @@ impl Hub {
             Content::Blank => {}
             // Everyone who could have got the event is told to fetch the community again.
             Content::Lost(frame) => {
-                let connections = self.roster.recipients(&head, Named::Anyone, seq);
+                let connections = self.roster.recipients(&head, Named::Anyone, seq, now);
                 self.stats.resets += connections.len() as u64;
                 for connection in connections {
                     let frame = frame.clone();
@@ -157,7 +165,7 @@ impl Hub {
                 }
             }
             Content::Here { named, frame } => {
-                let connections = self.roster.recipients(&head, Named::These(named), seq);
+                let connections = self.roster.recipients(&head, Named::These(named), seq, now);
                 if !connections.is_empty() {
                     self.stats.events += 1;
                     self.stats.delivered += connections.len() as u64;

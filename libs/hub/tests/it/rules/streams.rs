@@ -142,6 +142,33 @@ fn no_heartbeat_repeats_the_id_of_an_event() {
 }
 
 #[test]
+fn an_event_puts_the_heartbeat_off() {
+    check(
+        "connect 1 u7
+         > read #0 u7
+         found #0 u7 @5 45:9
+         > follow 45
+         > 1: ready @10 [45]
+         +19s
+         event @11 45 members
+         payload @11 x
+         > 1: event @11 x
+         mark @12
+         +19s
+         event @13 45 members
+         payload @13 y
+         > 1: event @13 y
+         mark @14
+         +19999ms
+         +10001ms
+         > 1: id @14
+         disconnect 1
+         +60s
+         > unfollow 45",
+    );
+}
+
+#[test]
 fn another_log_sends_everyone_away_and_begins_anew() {
     for other in ["mark @2:11", "mark @11", "mark @9"] {
         check(&format!(
