@@ -43,8 +43,8 @@ tools: ## Fetch into .tools/ what this machine lacks for running and testing
 .PHONY: bench
 bench: ## Measure, optimised (ARGS="…" for the benchmark)
 	@$(fetch) nats-server postgres
-# Other gateways, for the benchmark that stands beside them: this one alone, or all.
-	$(if $(filter-out peers,$(firstword $(ARGS))),,@python3 bench/peers/fetch.py)
+# Other gateways, for the benchmarks that stand beside them or behind nginx: these alone, or all.
+	$(if $(filter-out peers http2,$(firstword $(ARGS))),,@python3 bench/peers/fetch.py)
 	cargo build --locked --release --package crier --package crier-bench --features crier/jemalloc
 	@exec "$${CARGO_TARGET_DIR:-target}/release/crier-bench" $(ARGS)
 

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::peers::AT_ONCE;
 use report::Growth;
 
 /// The work.
@@ -42,14 +43,20 @@ pub(crate) async fn measure(arguments: &Arguments) -> anyhow::Result<()> {
     let mut growth = Growth::default();
     if wanted("connections") {
         for readers in &arguments.connections {
-            let figures = steps::whole(*readers, (readers / 10).max(4), arguments).await?;
-            growth.connections.push((*readers, figures));
+            let communities = (readers / 10).max(4);
+            let figures = steps::whole(*readers, communities, AT_ONCE, arguments).await?;
+            growth.connections.push((readers.to_string(), figures));
         }
+        let (readers, communities) = (arguments.streams, (arguments.streams / 10).max(4));
+        let figures = steps::whole(readers, communities, readers, arguments).await?;
+        let wave = format!("{readers}, all on their way at once");
+        growth.connections.push((wave, figures));
     }
     if wanted("communities") {
         for communities in &arguments.communities {
-            let figures = steps::whole(arguments.streams, *communities, arguments).await?;
-            growth.communities.push((*communities, figures));
+            let readers = arguments.streams;
+            let figures = steps::whole(readers, *communities, AT_ONCE, arguments).await?;
+            growth.communities.push((communities.to_string(), figures));
         }
     }
     if wanted("audience") {

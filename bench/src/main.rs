@@ -12,6 +12,7 @@
 //! | [`plot`] | delivery through the death of the log's leader and a restart of all gateways, as a picture |
 //! | [`peers`] | what a connection and a delivery cost, beside other gateways and the kernel alone |
 //! | [`growth`] | how a gateway's cost grows with connections, communities, audience, the events of others |
+//! | [`http2`] | streams over HTTP/2 and TLS, with nginx before the gateway |
 //! | [`platform`], [`fleet`], [`reader`] | what they start: services, processes of the real binary, EventSources |
 #![allow(
     clippy::expect_used,
@@ -26,6 +27,7 @@ mod effective;
 mod fleet;
 mod growth;
 mod hostile;
+mod http2;
 mod latency;
 mod peers;
 mod platform;
@@ -33,6 +35,8 @@ mod plot;
 mod reader;
 mod startup;
 mod storm;
+
+use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
@@ -65,9 +69,14 @@ enum What {
     Growth(growth::Arguments),
     /// From `crier up` to ready.
     Startup,
+    /// Streams over HTTP/2 and TLS, with nginx before the gateway.
+    Http2(http2::Arguments),
     /// The readers of `peers`, a process of their own.
     #[command(hide = true)]
-    Readers,
+    Readers {
+        /// Of a server that speaks HTTP/2 over TLS.
+        certificate: Option<PathBuf>,
+    },
     /// What `peers` measures as the kernel alone.
     #[command(hide = true)]
     Floor,
@@ -86,7 +95,11 @@ async fn main() -> anyhow::Result<()> {
         Some(What::Peers(arguments)) => peers::measure(&arguments).await,
         Some(What::Growth(arguments)) => growth::measure(&arguments).await,
         Some(What::Startup) => startup::measure().await,
-        Some(What::Readers) => peers::readers(),
+        Some(What::Http2(arguments)) => http2::measure(&arguments).await,
+        Some(What::Readers { certificate: None }) => peers::readers(),
+        Some(What::Readers {
+            certificate: Some(certificate),
+        }) => peers::readers_http2(&certificate).await,
         Some(What::Floor) => peers::floor(),
         None => {
             startup::measure().await?;

@@ -23,15 +23,19 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+pub(crate) use client::http2::run as readers_http2;
 pub(crate) use client::run as readers;
 pub(crate) use floor::run as floor;
 
 pub(crate) use report::{machine, replace_section};
-pub(crate) use server::{Crier, Server, World};
+pub(crate) use server::{Crier, MORE, Server, World};
 pub(crate) use usage::cpu;
 pub(crate) use work::{Figures, Stage, measure as measure_one};
 
 use server::Kind;
+
+/// Connections that are on their way at a time, where that is not what is measured.
+pub(crate) const AT_ONCE: usize = 256;
 
 /// The work.
 #[derive(Args, Clone)]
@@ -54,6 +58,9 @@ pub(crate) struct Arguments {
     /// These alone: floor, nchan, mercure, centrifugo, crier.
     #[arg(long, value_delimiter = ',')]
     pub(crate) only: Vec<String>,
+    /// Connections that are on their way at a time.
+    #[arg(long, default_value_t = AT_ONCE)]
+    pub(crate) at_once: usize,
     /// Seconds that memory has to settle.
     #[arg(long, default_value_t = 10)]
     pub(crate) settle: u64,
@@ -71,6 +78,7 @@ impl Default for Arguments {
             burst: 20,
             bytes: 350,
             only: Vec::new(),
+            at_once: AT_ONCE,
             settle: 10,
             docs: None,
         }

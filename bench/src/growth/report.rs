@@ -12,8 +12,8 @@ const SECTION: &str = "## How it grows";
 
 #[derive(Default, Serialize)]
 pub(super) struct Growth {
-    pub(super) connections: Vec<(usize, Figures)>,
-    pub(super) communities: Vec<(usize, Figures)>,
+    pub(super) connections: Vec<(String, Figures)>,
+    pub(super) communities: Vec<(String, Figures)>,
     pub(super) audience: Vec<Spent>,
     pub(super) changes: Vec<Spent>,
     pub(super) interest: Vec<Share>,
@@ -85,7 +85,7 @@ fn section(growth: &Growth, arguments: &Arguments) -> String {
     text
 }
 
-fn whole(text: &mut String, title: &str, rows: &[(usize, Figures)]) {
+fn whole(text: &mut String, title: &str, rows: &[(String, Figures)]) {
     if rows.is_empty() {
         return;
     }
@@ -94,10 +94,10 @@ fn whole(text: &mut String, title: &str, rows: &[(usize, Figures)]) {
         "| {title} | failed | connects/s | µs a connect | KiB resident each | µs a delivery, one event a second | \
          µs, 20 at once | deliveries/s | last of all, ms | MiB after all left |\n|---|---|---|---|---|---|---|---|---|---|\n"
     );
-    for (number, figures) in rows {
+    for (what, figures) in rows {
         let _ = writeln!(
             text,
-            "| {number} | {} | {:.0} | {:.0} | {:.1} | {:.2} | {:.2} | {:.0} | {:.1} | {} |",
+            "| {what} | {} | {:.0} | {:.0} | {:.1} | {:.2} | {:.2} | {:.0} | {:.1} | {} |",
             figures.failed,
             figures.connects_per_second,
             figures.connect_cpu_us,

@@ -7,17 +7,17 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::Arguments;
-use crate::peers::{self, Crier, Figures, Server, Stage, World, cpu};
+use crate::peers::{self, Crier, Figures, MORE, Server, Stage, World, cpu};
 
 /// Users that an event is for, whoever else is connected.
 pub(super) const FEW: usize = 10;
-/// Users whose subscriptions change, whoever else is connected.
+/// Users whose subscriptions change, whoever else is connected; each as often as there are articles.
 pub(super) const CHANGED: usize = 500;
 /// Events for a few.
-const EVENTS: u32 = 2_000;
+const EVENTS: u32 = 10_000;
 /// In one call.
 const TOGETHER: u32 = 20;
-const PACE: Duration = Duration::from_millis(50);
+const PACE: Duration = Duration::from_millis(20);
 /// How long it is watched what a gateway takes with nothing to do.
 const WATCHED: Duration = Duration::from_secs(10);
 /// How long each rate of others' events is kept up.
@@ -55,9 +55,10 @@ pub(super) struct Others {
 pub(super) async fn whole(
     readers: usize,
     communities: usize,
+    at_once: usize,
     arguments: &Arguments,
 ) -> anyhow::Result<Figures> {
-    eprintln!("{readers} connections, {communities} communities");
+    eprintln!("{readers} connections, {at_once} on their way at a time, {communities} communities");
     let world = World {
         readers,
         communities,
@@ -66,6 +67,7 @@ pub(super) async fn whole(
     };
     let wanted = peers::Arguments {
         connections: readers,
+        at_once,
         settle: arguments.settle,
         ..peers::Arguments::default()
     };
@@ -143,15 +145,17 @@ pub(super) async fn audience(count: usize, _: &Arguments) -> anyhow::Result<Spen
     Ok(spent)
 }
 
-/// Each of some connected users follows one more article, with only them or many others connected.
+/// Each of some connected users follows more articles, one after the other, with only them or many others connected.
 pub(super) async fn changes(count: usize, _: &Arguments) -> anyhow::Result<Spent> {
     eprintln!("{CHANGED} of {count} follow one more article");
     let stage = connected(count).await?;
     let crier = stage.crier()?;
     let watch = Watch::begin(crier).await?;
-    crier.follow_one_more(CHANGED).await?;
+    for article in 0..MORE {
+        crier.follow_one_more(CHANGED, article).await?;
+    }
     tokio::time::sleep(Duration::from_secs(1)).await;
-    let spent = watch.spent(count, u32::try_from(CHANGED)?)?;
+    let spent = watch.spent(count, u32::try_from(CHANGED * MORE)?)?;
     stage.stop().await?;
     Ok(spent)
 }

@@ -1,6 +1,7 @@
 //! The readers: as many connections as asked for in one thread of one process, from many loopback addresses. Raw
 //! sockets and one buffer, because the load shares the machine with what it measures.
 
+pub(crate) mod http2;
 mod seen;
 
 use std::io::{BufRead as _, ErrorKind, Read as _, Write as _};
@@ -323,13 +324,17 @@ fn heads(text: &[u8]) -> Vec<Vec<u8>> {
     heads
 }
 
+/// Where a connection comes from.
+fn source(at: usize) -> SocketAddr {
+    let last = u8::try_from(at % SOURCES).unwrap_or_default() + 1;
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, 1, last)), 0)
+}
+
 /// A socket that is connecting, from an address of its own.
 fn open(server: SocketAddr, at: usize) -> std::io::Result<TcpStream> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
-    let last = u8::try_from(at % SOURCES).unwrap_or_default() + 1;
-    let source = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, 1, last)), 0);
-    socket.bind(&source.into())?;
+    socket.bind(&source(at).into())?;
     match socket.connect(&server.into()) {
         // EINPROGRESS.
         Err(error) if error.raw_os_error() == Some(115) => {}

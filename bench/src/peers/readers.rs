@@ -1,5 +1,6 @@
 //! The readers as the measurement sees them: the client's process, its orders and answers.
 
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -20,9 +21,11 @@ pub(crate) struct Readers {
 }
 
 impl Readers {
-    pub(super) fn start() -> anyhow::Result<Self> {
+    /// By HTTP/1.1, or by HTTP/2 over TLS to a server with this certificate.
+    pub(super) fn start(certificate: Option<&Path>) -> anyhow::Result<Self> {
         let mut child = Command::new(std::env::current_exe()?)
             .arg("readers")
+            .args(certificate)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)

@@ -4,6 +4,7 @@ mod centrifugo;
 mod crier;
 mod floor;
 mod nchan;
+mod proxied;
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -16,7 +17,7 @@ use crier_testkit::HttpClient;
 use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 
-pub(crate) use crier::{Crier, World};
+pub(crate) use crier::{Crier, MORE, World};
 
 use super::usage::family;
 use super::wire::stamp;
@@ -74,6 +75,8 @@ pub(crate) struct Server {
     pub(crate) pids: Vec<u32>,
     /// Whose are stated separately.
     pub(crate) beside: Vec<(&'static str, Vec<u32>)>,
+    /// It speaks HTTP/2 over TLS, with this certificate.
+    pub(crate) certificate: Option<PathBuf>,
     pub(crate) publisher: Publisher,
     /// What lives as long as it does.
     pub(crate) parts: Parts,
@@ -91,6 +94,7 @@ pub(crate) enum Parts {
     Family(Family),
     Floor(Child),
     Crier(Box<Crier>),
+    Proxied(Box<Crier>, Family),
 }
 
 /// A child and whatever it has started, in a process group of their own that is killed when dropped.
@@ -185,6 +189,10 @@ impl Server {
             }
             Parts::Floor(mut child) => Ok(child.kill().await?),
             Parts::Crier(crier) => crier.stop().await,
+            Parts::Proxied(crier, proxy) => {
+                drop(proxy);
+                crier.stop().await
+            }
         }
     }
 

@@ -5,16 +5,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, ensure};
 use serde::{Deserialize, Serialize};
 
-use super::Arguments;
 use super::readers::Readers;
 use super::server::{Crier, Parts, Server};
 use super::usage::{self, Cpu};
-use super::wire::{Collected, Connect, Latency};
+use super::wire::{Collected, Connect, Connected, Latency};
+use super::{AT_ONCE, Arguments};
 
 /// Streams that come and go before anything is counted: code is read from the disk, first buffers are made.
 const WARM_UP: usize = 200;
-/// On their way at a time.
-const AT_ONCE: usize = 256;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// One event a second: each has gone out long before the next comes.
 const LOW: Duration = Duration::from_secs(1);
@@ -35,6 +33,8 @@ pub(crate) struct Figures {
     pub(crate) connect_beside_us: Vec<(String, f64)>,
     pub(crate) resident_before: u64,
     pub(crate) resident_idle: u64,
+    /// How much those beside the server have grown by the idle streams.
+    pub(crate) beside_grown: Vec<(String, u64)>,
     pub(crate) resident_after_load: u64,
     pub(crate) resident_after_leaving: u64,
     /// All sockets' buffers and slabs, the readers' ends too.
@@ -75,6 +75,13 @@ impl Figures {
     }
 
     #[allow(clippy::cast_precision_loss, reason = "bytes of memory")]
+    pub(crate) fn beside_bytes_per_connection(&self, name: &str) -> f64 {
+        let found = self.beside_grown.iter().find(|(known, _)| known == name);
+        let grown = found.map(|(_, bytes)| *bytes).unwrap_or_default();
+        grown as f64 / self.connections.max(1) as f64
+    }
+
+    #[allow(clippy::cast_precision_loss, reason = "bytes of memory")]
     pub(crate) fn kernel_per_connection(&self) -> f64 {
         self.kernel_bytes as f64 / self.connections.max(1) as f64
     }
@@ -102,13 +109,15 @@ pub(crate) async fn measure(server: Server, arguments: &Arguments) -> anyhow::Re
     let count = arguments.connections;
     stage.warm_up().await?;
     let resident_before = stage.resident()?;
+    let beside_before = stage.beside_resident()?;
     let kernel_before = usage::kernel()?;
 
     let before = stage.times()?;
-    let connected = stage.connect(count).await?;
+    let connected = stage.connect_at_once(count, arguments.at_once).await?;
     let connecting = stage.times()?.since(&before);
     tokio::time::sleep(settle).await;
     let resident_idle = stage.resident()?;
+    let beside_grown = grown(stage.beside_resident()?, &beside_before);
     let kernel_bytes = usage::kernel()?.saturating_sub(kernel_before);
     let open = connected.open;
     if let Some(failure) = &connected.failure {
@@ -142,6 +151,7 @@ pub(crate) async fn measure(server: Server, arguments: &Arguments) -> anyhow::Re
         connect_beside_us: connecting.beside_each(open as u64),
         resident_before,
         resident_idle,
+        beside_grown,
         resident_after_load,
         resident_after_leaving,
         kernel_bytes,
@@ -155,8 +165,8 @@ pub(crate) async fn measure(server: Server, arguments: &Arguments) -> anyhow::Re
 impl Stage {
     pub(crate) fn new(server: Server) -> anyhow::Result<Self> {
         Ok(Self {
+            readers: Readers::start(server.certificate.as_deref())?,
             server,
-            readers: Readers::start()?,
             dir: tempfile::tempdir()?,
             published: 0,
         })
@@ -177,6 +187,13 @@ impl Stage {
 
     fn resident(&self) -> anyhow::Result<u64> {
         usage::resident(&self.server.pids)
+    }
+
+    fn beside_resident(&self) -> anyhow::Result<Vec<(String, u64)>> {
+        let beside = self.server.beside.iter();
+        beside
+            .map(|(name, pids)| Ok(((*name).to_owned(), usage::resident(pids)?)))
+            .collect()
     }
 
     fn times(&self) -> anyhow::Result<Times> {
@@ -203,13 +220,17 @@ impl Stage {
         Ok(())
     }
 
-    pub(crate) async fn connect(&mut self, count: usize) -> anyhow::Result<super::wire::Connected> {
+    pub(crate) async fn connect(&mut self, count: usize) -> anyhow::Result<Connected> {
+        self.connect_at_once(count, AT_ONCE).await
+    }
+
+    async fn connect_at_once(&mut self, count: usize, at_once: usize) -> anyhow::Result<Connected> {
         let order = Connect {
             servers: self.server.addresses.clone(),
             heads: self.server.write_heads(self.dir.path())?,
             count,
             marker: self.server.marker.to_owned(),
-            at_once: AT_ONCE,
+            at_once,
             patience_ms: 120_000,
         };
         self.readers.connect(order).await
@@ -256,6 +277,12 @@ impl Stage {
         let spent = self.times()?.since(&before);
         Ok(delivered(&seen, count, expected, &spent))
     }
+}
+
+fn grown(now: Vec<(String, u64)>, before: &[(String, u64)]) -> Vec<(String, u64)> {
+    let both = now.into_iter().zip(before);
+    both.map(|((name, now), (_, before))| (name, now.saturating_sub(*before)))
+        .collect()
 }
 
 fn delivered(seen: &[Collected], count: u32, expected: u64, spent: &Times) -> Delivered {

@@ -34,6 +34,7 @@ pub(super) async fn start(connections: usize) -> anyhow::Result<Server> {
         marker: "\"connect\":",
         pids: family.pids(),
         beside: Vec::new(),
+        certificate: None,
         publisher: Publisher::Centrifugo(
             HttpClient::new(base).with_header("x-api-key", "measured"),
         ),

@@ -23,6 +23,8 @@ const SUBMITTER: i64 = 9_000_000;
 const OWN: i64 = 4;
 /// Of these, followed.
 const OWN_FOLLOWED: i64 = 2;
+/// Articles of the community that all are in, beside the first: nobody follows them at first.
+pub(crate) const MORE: usize = 10;
 const TTL: Duration = Duration::from_secs(4 * 3600);
 
 /// Who is there. Community 1 is everybody's, with article 1, which all follow.
@@ -77,6 +79,7 @@ impl Server {
                 ("API and relay", crier.api.pid().into_iter().collect()),
                 ("NATS", vec![crier.nats.pid()]),
             ],
+            certificate: None,
             publisher: Publisher::Crier(crier.http.clone()),
             parts: Parts::Crier(Box::new(crier)),
         }
@@ -136,13 +139,12 @@ impl Crier {
         self.gateways.iter().filter_map(Process::pid).collect()
     }
 
-    /// The first readers follow the article of one more community that they are in.
-    pub(crate) async fn follow_one_more(&self, readers: usize) -> anyhow::Result<()> {
+    /// The first readers follow another of the [`MORE`] articles of the community that all are in.
+    pub(crate) async fn follow_one_more(&self, readers: usize, which: usize) -> anyhow::Result<()> {
         let mut lines = String::new();
         for reader in 0..readers {
-            let own = self.world.communities_of(reader);
-            let community = own.last().context("a community that it doesn't follow")?;
-            writeln!(lines, "{}", subscription(reader + 1, *community))?;
+            let article = self.world.more(which);
+            writeln!(lines, "{}", subscription(reader + 1, 1, article))?;
         }
         mirror(self.http.base(), &self.service, lines).await?;
         self.settled().await
@@ -198,6 +200,11 @@ impl World {
         self.communities + 2
     }
 
+    /// An article of the first community that nobody follows at first.
+    fn more(self, which: usize) -> i64 {
+        i64::try_from(self.quiet() + 1 + which).unwrap_or_default()
+    }
+
     fn lines(self) -> anyhow::Result<String> {
         let mut lines = String::new();
         writeln!(
@@ -210,6 +217,13 @@ impl World {
                 r#"{{"kind":"community","id":{id},"name":"Group {id}","type":"private"}}
 {{"kind":"article","id":{id},"title":"Paper {id}","submitter_id":{SUBMITTER}}}
 {{"kind":"community_article","id":{id},"community_id":{id},"article_id":{id},"status":"published"}}"#
+            )?;
+        }
+        for id in (0..MORE).map(|which| self.more(which)) {
+            writeln!(
+                lines,
+                r#"{{"kind":"article","id":{id},"title":"Paper {id}","submitter_id":{SUBMITTER}}}
+{{"kind":"community_article","id":{id},"community_id":1,"article_id":{id},"status":"published"}}"#
             )?;
         }
         for reader in 0..self.readers {
@@ -227,7 +241,7 @@ impl World {
             }
             let followed = own.iter().take(usize::try_from(OWN_FOLLOWED)?);
             for community in [1].iter().chain(followed) {
-                writeln!(lines, "{}", subscription(user, *community))?;
+                writeln!(lines, "{}", subscription(user, *community, *community))?;
             }
         }
         Ok(lines)
@@ -252,8 +266,8 @@ impl World {
     }
 }
 
-fn subscription(user: usize, community: i64) -> String {
+fn subscription(user: usize, community: i64, article: i64) -> String {
     format!(
-        r#"{{"kind":"subscription","user_id":{user},"community_id":{community},"article_id":{community},"is_active":true}}"#
+        r#"{{"kind":"subscription","user_id":{user},"community_id":{community},"article_id":{article},"is_active":true}}"#
     )
 }

@@ -32,6 +32,7 @@ pub(super) async fn start() -> anyhow::Result<Server> {
         marker: ": open",
         pids: child.id().into_iter().collect(),
         beside: Vec::new(),
+        certificate: None,
         publisher: Publisher::Floor(stdin.into_owned_fd()?.into()),
         parts: Parts::Floor(child),
     })

@@ -49,6 +49,7 @@ pub(super) async fn start() -> anyhow::Result<Server> {
         marker: "\r\n\r\n",
         pids: family.pids(),
         beside: Vec::new(),
+        certificate: None,
         publisher: Publisher::Nchan(HttpClient::new(format!("http://{address}"))),
         parts: Parts::Family(family),
     })
