@@ -116,9 +116,13 @@ fn spent(text: &mut String, title: &str, rows: &[Spent]) {
     if rows.is_empty() {
         return;
     }
-    let _ = write!(text, "| {title} | µs of processor each |\n|---|---|\n");
+    let _ = write!(
+        text,
+        "| {title} | µs of processor each | with nothing to do but heartbeats, % of a core |\n|---|---|---|\n"
+    );
     for row in rows {
-        let _ = writeln!(text, "| {} connected | {:.0} |", row.connected, row.cpu_us);
+        let (connected, each, idle) = (row.connected, row.cpu_us, row.idle_percent);
+        let _ = writeln!(text, "| {connected} connected | {each:.1} | {idle:.2} |");
     }
     text.push('\n');
 }

@@ -18,8 +18,10 @@ const EVENTS: u32 = 10_000;
 /// In one call.
 const TOGETHER: u32 = 20;
 const PACE: Duration = Duration::from_millis(20);
-/// How long it is watched what a gateway takes with nothing to do.
-const WATCHED: Duration = Duration::from_secs(10);
+/// Until each stream has had its first heartbeat, and heartbeats are spread over time.
+const FIRST_HEARTBEATS: Duration = Duration::from_secs(32);
+/// How long it is watched what a gateway takes with nothing to do: about a heartbeat of each stream.
+const WATCHED: Duration = Duration::from_secs(25);
 /// How long each rate of others' events is kept up.
 const KEPT: Duration = Duration::from_secs(10);
 const PADDING: usize = 200;
@@ -30,6 +32,8 @@ pub(super) struct Spent {
     pub(super) connected: usize,
     pub(super) count: u32,
     pub(super) cpu_us: f64,
+    /// With nothing to do, heartbeats alone.
+    pub(super) idle_percent: f64,
 }
 
 /// What NATS sent to one gateway.
@@ -88,7 +92,7 @@ async fn connected(count: usize) -> anyhow::Result<Stage> {
     let mut stage = Stage::new(Server::crier(Crier::start(world(count.max(FEW), 1)).await?))?;
     let connected = stage.connect(count).await?;
     ensure!(connected.open == count, "{:?}", connected.failure);
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    tokio::time::sleep(FIRST_HEARTBEATS).await;
     Ok(stage)
 }
 
@@ -122,6 +126,7 @@ impl Watch {
             connected,
             count,
             cpu_us: (all.as_secs_f64() - idle) * 1e6 / f64::from(count),
+            idle_percent: 100.0 * self.idle,
         })
     }
 }

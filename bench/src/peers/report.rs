@@ -192,9 +192,12 @@ fn connection_rows() -> Vec<Row<'static>> {
         row("after all have left, MiB", 1, false, |figures| {
             mebibytes(figures.resident_after_leaving)
         }),
-        row("nothing published, % of a core", 2, false, |figures| {
-            figures.idle_cpu_percent
-        }),
+        row(
+            "nothing published, before the first heartbeats, % of a core",
+            2,
+            false,
+            |figures| figures.idle_cpu_percent,
+        ),
     ]
 }
 

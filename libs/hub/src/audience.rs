@@ -34,6 +34,7 @@ impl Audience {
     /// Whether nobody was in this place.
     pub(crate) fn insert(&mut self, place: Place, listener: Listener) -> bool {
         let number = self.row_of(place);
+        let is_last = number + 1 >= self.rows.len();
         let Some(row) = self.rows.get_mut(number) else {
             self.rows.push(vec![(place, listener)]);
             return true;
@@ -45,15 +46,19 @@ impl Audience {
                 }
                 false
             }
-            Err(at) => {
+            Err(at) if row.len() < IN_A_ROW => {
                 row.insert(at, (place, listener));
-                if row.len() > IN_A_ROW {
-                    // Whoever comes to the end is followed by others, who then find room.
-                    let is_last = at + 1 == row.len();
-                    let rest = row.split_off(if is_last { at } else { IN_A_ROW / 2 });
-                    self.rows.insert(number + 1, rest);
-                }
                 true
+            }
+            // Whoever comes behind all others is followed by more, who then fill a row of their own.
+            Err(IN_A_ROW) if is_last => {
+                self.rows.push(vec![(place, listener)]);
+                true
+            }
+            Err(_) => {
+                let rest = row.split_off(IN_A_ROW / 2);
+                self.rows.insert(number + 1, rest);
+                self.insert(place, listener)
             }
         }
     }
@@ -141,5 +146,15 @@ mod tests {
             audience.insert(Place(place), listener(0));
         }
         assert_eq!(audience.rows.len(), 1_000_usize.div_ceil(IN_A_ROW));
+    }
+
+    #[test]
+    fn those_who_come_in_falling_order_fill_half_of_theirs() {
+        let mut audience = Audience::default();
+        // The places of those who left in order are given in the other.
+        for place in (0..256).chain((256..1_256).rev()) {
+            audience.insert(Place(place), listener(0));
+        }
+        assert!(audience.rows.len() <= 1_256_usize.div_ceil(IN_A_ROW / 2));
     }
 }

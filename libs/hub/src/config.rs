@@ -14,7 +14,7 @@ pub struct Backoff {
 /// Bounds and times, with defaults that suit a gateway of tens of thousands of connections.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HubConfig {
-    /// Between two heartbeats on a connection; each varies by a fifth.
+    /// From a heartbeat or an event on a connection to its next heartbeat; each varies by a fifth.
     pub heartbeat: Duration,
     /// After how long a client comes back when its connection breaks (`retry:` in `ready`; varies by
     /// a fifth, so that the clients of a gateway that died don't come at once).

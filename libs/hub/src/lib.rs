@@ -18,7 +18,7 @@
 //! |---|---|
 //! | [`Hub`] | the calls; `hub/walk` passes entries, `hub/lookup` finds snapshots of users who connect, `hub/people` takes snapshots in, welcomes and closes |
 //! | `queue` | entries of the log with the payloads they need, and what must be fetched |
-//! | `roster`, `index` | who is connected, and whom an event of a community may concern |
+//! | `roster`, `index`, `audience` | who is connected, and whom an event of a community may concern |
 //! | `changes` | what came and went between two snapshots |
 //! | `interest` | the communities whose live copies are wanted, with their lingering |
 //! | `resume` | where a connection begins |

@@ -40,6 +40,9 @@ const METRICS_EVERY: Duration = Duration::from_secs(1);
 /// Messages taken in one turn before the frames they gave are handed out.
 const TURN: usize = 64;
 
+/// Messages taken before others may run: fewer than a stream's queue holds by default, so that nobody's fills because nobody writes.
+const TAKEN: usize = 128;
+
 /// A stream that a client has opened.
 pub(crate) struct Open {
     pub(crate) id: ConnectionId,
@@ -77,6 +80,10 @@ struct Turn {
     streams: Streams,
     /// Streams with frames to be written, each once.
     due: Vec<Due>,
+    /// Tasks have been spawned in this turn that write.
+    handed_on: bool,
+    /// Messages taken since others could run.
+    taken: usize,
     drain: Option<Drain>,
     spine: mpsc::Receiver<SpineEvent>,
     _spine_task: SpineTask,
@@ -100,6 +107,8 @@ impl Feed {
             reads: Reads::new(self.bus.clone()),
             streams: Streams::new(self.limits),
             due: Vec::new(),
+            handed_on: false,
+            taken: 0,
             feed: self,
             watch: Watch::default(),
             drain: None,
@@ -138,7 +147,12 @@ impl Feed {
             }
             turn.act();
             turn.hand_out();
-            if turn.feed.hub.has_more() {
+            if std::mem::take(&mut turn.handed_on) {
+                // A worker keeps the task spawned last to itself until this one waits. Let that be one with nothing to do.
+                tokio::spawn(async {});
+            }
+            if turn.feed.hub.has_more() || turn.taken >= TAKEN {
+                turn.taken = 0;
                 // In a burst the sockets take what they have before the rest is handed out.
                 tokio::task::yield_now().await;
             }
@@ -206,6 +220,7 @@ impl Turn {
     }
 
     fn payload(&mut self, copy: LiveMessage) {
+        self.taken += 1;
         let now = Instant::now();
         self.feed
             .hub
@@ -213,6 +228,7 @@ impl Turn {
     }
 
     fn answer(&mut self, answer: Answer) {
+        self.taken += 1;
         let (hub, now) = (&mut self.feed.hub, Instant::now());
         match answer {
             Answer::Payload {

@@ -16,9 +16,10 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::client::Resumption;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+use tokio_rustls::rustls::{ClientConfig, ProtocolVersion, RootCertStore};
 
 use super::seen::Seen;
 use super::{CARRY, heads, source, stamps, tell};
@@ -57,6 +58,8 @@ pub(crate) async fn run(certificate: &Path) -> anyhow::Result<()> {
         .with_root_certificates(trusted)
         .with_no_client_auth();
     config.alpn_protocols = vec![b"h2".to_vec()];
+    // They are as many browsers, which have nothing to resume.
+    config.resumption = Resumption::disabled();
     let shared = Arc::new(Shared {
         connector: Arc::new(config).into(),
         seen: Mutex::default(),
@@ -159,9 +162,11 @@ async fn read(
     let socket = socket.connect(server).await?;
     let name = ServerName::try_from("localhost")?;
     let socket = shared.connector.connect(name, socket).await?;
+    let (_, tls) = socket.get_ref();
     ensure!(
-        socket.get_ref().1.alpn_protocol() == Some(b"h2"),
-        "the server does not speak HTTP/2"
+        tls.alpn_protocol() == Some(b"h2")
+            && tls.protocol_version() == Some(ProtocolVersion::TLSv1_3),
+        "the server does not speak HTTP/2 over TLS 1.3"
     );
     let (mut client, connection) = Builder::new()
         .initial_window_size(WINDOW)
@@ -180,10 +185,9 @@ async fn read(
             let data = data?;
             body.flow_control().release_capacity(data.len())?;
             text.extend_from_slice(&data);
-            if memmem::find(&text, marker.as_bytes()).is_some()
-                && let Some(opened) = opened.take()
-            {
-                let _ = opened.send(());
+            if opened.is_some() && memmem::find(&text, marker.as_bytes()).is_some() {
+                // Nobody waits for it any more: it took too long.
+                let _ = opened.take().map(|opened| opened.send(()));
             }
             let rest = stamps(&text, data.len(), &mut shared.seen());
             let behind = text.len() - rest.len().min(CARRY);

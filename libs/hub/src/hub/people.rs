@@ -216,15 +216,15 @@ impl Hub {
     pub(super) fn connection_due(&mut self, id: ConnectionId, now: Instant) {
         let known = self.roster.connection_mut(id);
         let event_at = known.and_then(|connection| connection.stream.event_at());
-        let later = event_at.map(|at| self.next_heartbeat(at));
-        let later = later.filter(|later| *later > now);
-        let again = later.unwrap_or_else(|| self.next_heartbeat(now));
+        let least = self.config.heartbeat.mul_f64(0.8);
+        let since = event_at.filter(|at| now < *at + least);
+        let again = self.next_heartbeat(since.unwrap_or(now));
         let Some((connection, position)) = self.roster.connection_mut(id).zip(self.position) else {
             return;
         };
         connection.deadline = again;
         self.timers.set(again, Timer::Connection(id));
-        if later.is_some() {
+        if since.is_some() {
             return;
         }
         let (last_id, told) = match &mut connection.stream {

@@ -74,16 +74,12 @@ impl Turn {
         if self.due.len() <= WRITTEN_HERE {
             Due::write_all(self.due.drain(..));
         }
-        if self.due.is_empty() {
-            return;
-        }
         while !self.due.is_empty() {
             let rest = self.due.len().saturating_sub(WRITTEN_AT_ONCE);
             let part = self.due.split_off(rest);
             tokio::spawn(async move { Due::write_all(part) });
+            self.handed_on = true;
         }
-        // A worker keeps the task spawned last to itself until this one waits. Let that be one with nothing to do.
-        tokio::spawn(async {});
     }
 }
 

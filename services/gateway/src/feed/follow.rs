@@ -13,6 +13,7 @@ use crate::metrics::{Around, SpineState};
 
 impl Turn {
     pub(super) fn take(&mut self, event: SpineEvent) {
+        self.taken += 1;
         let now = Instant::now();
         match event {
             SpineEvent::Begin { epoch, position } => {
