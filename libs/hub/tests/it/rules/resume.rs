@@ -165,8 +165,8 @@ fn a_client_is_given_more_when_it_has_read_and_nobody_waits_for_it() {
              > 1: event @13 b
              > room 1
              +30s
-             > 1: hb
              > 9: hb
+             > 1: hb
              drained 1
              > 1: event @14 c
              event @15 45 members prev=14
