@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Serialize;
 
-use crate::peers::{self, Figures, Server, World, machine, replace_section};
+use crate::peers::{self, Figures, HEARTBEAT, Server, World, machine, replace_section};
 
 const SECTION: &str = "## Over HTTP/2 and TLS";
 
@@ -42,6 +42,7 @@ pub(crate) async fn measure(arguments: &Arguments) -> anyhow::Result<()> {
         communities: (arguments.connections / 10).max(4),
         gateways: 1,
         apart: false,
+        heartbeat: HEARTBEAT,
     };
     let wanted = peers::Arguments {
         connections: arguments.connections,

@@ -28,7 +28,7 @@ pub(crate) use client::run as readers;
 pub(crate) use floor::run as floor;
 
 pub(crate) use report::{machine, replace_section};
-pub(crate) use server::{Crier, MORE, Server, World};
+pub(crate) use server::{Crier, HEARTBEAT, MORE, Server, World};
 pub(crate) use usage::cpu;
 pub(crate) use work::{Figures, Stage, measure as measure_one};
 

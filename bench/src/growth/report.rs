@@ -37,7 +37,7 @@ fn section(growth: &Growth, arguments: &Arguments) -> String {
     let mut text = format!(
         "{SECTION}\n\n`make bench ARGS=growth`: Crier alone, by the readers and on the work of the section before \
          ({}). Processor time is the gateway's, for an event or a change \
-         beyond what heartbeats take.\n\n",
+         beyond what it takes with nothing to do, and without heartbeats.\n\n",
         machine()
     );
     whole(&mut text, "connections", &growth.connections);
@@ -118,7 +118,7 @@ fn spent(text: &mut String, title: &str, rows: &[Spent]) {
     }
     let _ = write!(
         text,
-        "| {title} | µs of processor each | with nothing to do but heartbeats, % of a core |\n|---|---|---|\n"
+        "| {title} | µs of processor each | with nothing to do, % of a core |\n|---|---|---|\n"
     );
     for row in rows {
         let (connected, each, idle) = (row.connected, row.cpu_us, row.idle_percent);

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::Arguments;
-use crate::peers::{self, Crier, Figures, MORE, Server, Stage, World, cpu};
+use crate::peers::{self, Crier, Figures, HEARTBEAT, MORE, Server, Stage, World, cpu};
 
 /// Users that an event is for, whoever else is connected.
 pub(super) const FEW: usize = 10;
@@ -18,21 +18,21 @@ const EVENTS: u32 = 10_000;
 /// In one call.
 const TOGETHER: u32 = 20;
 const PACE: Duration = Duration::from_millis(20);
-/// Until each stream has had its first heartbeat, and heartbeats are spread over time.
-const FIRST_HEARTBEATS: Duration = Duration::from_secs(32);
-/// How long it is watched what a gateway takes with nothing to do: about a heartbeat of each stream.
-const WATCHED: Duration = Duration::from_secs(25);
+/// Longer than anything is measured: heartbeats would take more than what few users cost.
+const NO_HEARTBEAT: &str = "1h";
+/// How long it is watched what a gateway takes with nothing to do.
+const WATCHED: Duration = Duration::from_secs(10);
 /// How long each rate of others' events is kept up.
 const KEPT: Duration = Duration::from_secs(10);
 const PADDING: usize = 200;
 
-/// What a gateway spent on each of so many, beyond what it takes with nothing to do (heartbeats).
+/// What a gateway spent on each of so many, beyond what it takes with nothing to do.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Spent {
     pub(super) connected: usize,
     pub(super) count: u32,
     pub(super) cpu_us: f64,
-    /// With nothing to do, heartbeats alone.
+    /// With nothing to do.
     pub(super) idle_percent: f64,
 }
 
@@ -68,6 +68,7 @@ pub(super) async fn whole(
         communities,
         gateways: 1,
         apart: false,
+        heartbeat: HEARTBEAT,
     };
     let wanted = peers::Arguments {
         connections: readers,
@@ -84,15 +85,20 @@ fn world(readers: usize, gateways: usize) -> World {
         communities: 1_000,
         gateways,
         apart: gateways > 1,
+        heartbeat: HEARTBEAT,
     }
 }
 
-/// A gateway with so many connected.
+/// A gateway with so many connected, and without heartbeats.
 async fn connected(count: usize) -> anyhow::Result<Stage> {
-    let mut stage = Stage::new(Server::crier(Crier::start(world(count.max(FEW), 1)).await?))?;
+    let world = World {
+        heartbeat: NO_HEARTBEAT,
+        ..world(count.max(FEW), 1)
+    };
+    let mut stage = Stage::new(Server::crier(Crier::start(world).await?))?;
     let connected = stage.connect(count).await?;
     ensure!(connected.open == count, "{:?}", connected.failure);
-    tokio::time::sleep(FIRST_HEARTBEATS).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
     Ok(stage)
 }
 
@@ -201,6 +207,7 @@ pub(super) async fn spine(rates: &[u32]) -> anyhow::Result<Vec<Others>> {
         communities: 1_000,
         gateways: 1,
         apart: false,
+        heartbeat: HEARTBEAT,
     };
     let mut stage = Stage::new(Server::crier(Crier::start(world).await?))?;
     let connected = stage.connect(world.readers).await?;

@@ -17,7 +17,7 @@ use crier_testkit::HttpClient;
 use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 
-pub(crate) use crier::{Crier, MORE, World};
+pub(crate) use crier::{Crier, HEARTBEAT, MORE, World};
 
 use super::usage::family;
 use super::wire::stamp;

@@ -27,6 +27,9 @@ const OWN_FOLLOWED: i64 = 2;
 pub(crate) const MORE: usize = 10;
 const TTL: Duration = Duration::from_secs(4 * 3600);
 
+/// The gateway's default.
+pub(crate) const HEARTBEAT: &str = "25s";
+
 /// Who is there. Community 1 is everybody's, with article 1, which all follow.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct World {
@@ -36,6 +39,8 @@ pub(crate) struct World {
     pub(crate) gateways: usize,
     /// Each gateway's readers have communities that no other gateway's have.
     pub(crate) apart: bool,
+    /// As the gateway's setting has it.
+    pub(crate) heartbeat: &'static str,
 }
 
 /// An API service, gateways and what they need.
@@ -58,6 +63,7 @@ pub(super) async fn start(connections: usize) -> anyhow::Result<Server> {
         communities: (connections / 10).max(4),
         gateways: 1,
         apart: false,
+        heartbeat: HEARTBEAT,
     };
     let crier = Crier::start(world).await?;
     Ok(Server::crier(crier))
@@ -101,6 +107,7 @@ impl Crier {
             ("CRIER_API__LISTEN", "127.0.0.1:0"),
             ("CRIER_GATEWAY__LISTEN", "127.0.0.1:0"),
             ("CRIER_GATEWAY__MAX_CONNECTIONS", "19500"),
+            ("CRIER_GATEWAY__HEARTBEAT", world.heartbeat),
         ];
         let mut api = Process::start(&["api"], &settings)?;
         let api_url = api.url("crier api on").await?;
